@@ -1,0 +1,88 @@
+/* cli/main.c -- interop: finds the command. */
+#include <stdio.h>
+#include <sys/prctl.h>
+
+#include "cli/cli.h"
+#include "engine/words.h"
+
+static const cli_command *const commands[] = {
+#ifdef HAVE_CLI_RUN
+    &cli_run,
+#endif
+    &cli_migrate, &cli_connector, &cli_rule,
+#ifdef HAVE_CLI_PACK
+    &cli_pack,
+#endif
+    &cli_message, &cli_quarantine,
+#ifdef HAVE_CLI_MAP
+    &cli_map,
+#endif
+#ifdef HAVE_CLI_PARSE
+    &cli_parse,
+#endif
+#ifdef HAVE_CLI_SEND
+    &cli_send,
+#endif
+#ifdef HAVE_CLI_LISTEN
+    &cli_listen,
+#endif
+#ifdef HAVE_CLI_FHIR_DEMO
+    &cli_fhir_demo,
+#endif
+};
+
+static void print_usage(FILE *f)
+{
+    (void)fprintf(f, "interop %s: takes HL7 v2 in, keeps it safe, maps it with Lua scripts, delivers FHIR\n\n",
+                  INTEROP_VERSION);
+    for (size_t i = 0; i < countof(commands); i++)
+        (void)fprintf(f, "  %-11s %s\n", commands[i]->name, commands[i]->summary);
+    (void)fputs("\n`interop COMMAND --help` tells more. Exit codes: 0 all well, 1 findings or failures, 2 wrong usage.\n", f);
+}
+
+#ifndef __has_feature                    /* gcc has a macro of its own instead */
+#define __has_feature(name) 0
+#endif
+
+/* Messages are in our memory, and must not be in a core dump (promise P9). LeakSanitizer
+ * needs to trace its own process. */
+static void forbid_dumps(void)
+{
+#if !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer)
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
+}
+
+int main(int argc, char **argv)
+{
+    const char *names[countof(commands)];
+    slice given;
+
+    forbid_dumps();
+    if (argc < 2) {
+        print_usage(stderr);
+        return EXIT_USAGE;
+    }
+    given = slice_of(argv[1]);
+    if (slice_is(given, "--help") || slice_is(given, "-h") || slice_is(given, "help")) {
+        print_usage(stdout);
+        return EXIT_WELL;
+    }
+    if (slice_is(given, "--version") || slice_is(given, "version")) {
+        (void)puts("interop " INTEROP_VERSION);
+        return EXIT_WELL;
+    }
+    for (size_t i = 0; i < countof(commands); i++) {
+        if (!slice_is(given, commands[i]->name)) {
+            names[i] = commands[i]->name;
+            continue;
+        }
+        int code = commands[i]->run(argc - 1, argv + 1);
+        if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+        (void)fputs("interop: cannot write to standard output\n", stderr);
+        return code == EXIT_WELL ? EXIT_FINDINGS : code;
+    }
+    (void)fprintf(stderr, "interop: there is no command \"%s\"%s; `interop --help` lists them\n", words_show(given).text,
+                  words_suggest(given, names, sizeof *names, countof(names)).text);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,24 @@
+/* engine/answer.h -- answers to frames: which acknowledgement a message gets, when. */
+#ifndef ENGINE_ANSWER_H
+#define ENGINE_ANSWER_H
+
+#include "engine/settings.h"
+#include "hl7/ack.h"
+
+typedef enum answer_kind {
+    ANSWER_POSITIVE,
+    ANSWER_REJECT,                       /* AR, CR: this message will never be taken */
+    ANSWER_ERROR                         /* AE, CE: something went wrong here */
+} answer_kind;
+
+typedef struct answer {
+    answer_kind kind;
+    hl7_error   error;
+    slice       location, text;          /* see hl7_ack; no content of a message */
+} answer;
+
+/* Appends the acknowledgements that `about` asks for: one, none, or in enhanced mode
+ * the accept and the application acknowledgement as two MLLP frames (2.9.3). */
+void answer_write(buf *out, ack_mode mode, const hl7_head *about, const answer *a);
+
+#endif

@@ -1,0 +1,94 @@
+/* engine/connector.h -- a connector at work: its listener, its program, its lanes and
+ * the jobs that it has in memory.
+ *
+ * Jobs in memory are bounded. What is stored beyond that stays in the database
+ * (`behind`), and is read back, in the order of `seq`, before anything newer is
+ * handed over in memory. The same way serves a restart and a missing pack. */
+#ifndef ENGINE_CONNECTOR_H
+#define ENGINE_CONNECTOR_H
+
+#include "base/metric.h"
+#include "engine/engine.h"
+#include "engine/job.h"
+#include "engine/settings.h"
+#include "net/mllp_server.h"
+#include "store/result.h"
+
+typedef struct connector_metrics {
+    metric *received, *stored, *repeated, *refused, *quarantined, *processed, *failed, *dead_lettered;
+    metric *ack_seconds, *last_message, *in_memory, *oldest, *connections, *behind;
+} connector_metrics;
+
+struct connector {
+    map_node    node;                    /* in the engine's map by id */
+    list        link;                    /* in the engine's list */
+    engine     *e;
+    arena       mem;                     /* of the settings below; replaced with them */
+    id          connector_id;
+    slice       tenant, name, status, pack_digest;
+    int64_t     version;
+    int64_t     port;
+    slice       host;
+    bool        tls;
+    slice       client_auth;             /* auth_mode */
+    slice      *types;                   /* message types taken; none: all */
+    size_t      type_count;
+    connector_settings settings;
+
+    program    *prog;                    /* NULL until its pack is loaded */
+    routes     *routes;                  /* NULL until they are loaded */
+    char        opened[160];             /* what the listener stands on: address, port, TLS files */
+    mllp_server *server;                 /* NULL while not listening */
+    uv_timer_t  retry;                   /* a port that is in use is tried again */
+
+    lanes       lanes;                   /* transforming */
+    list        jobs;
+    size_t      job_count, held;         /* jobs in memory, their bytes */
+    int64_t     fed_seq;                 /* handed over so far */
+    int64_t     newest_seq;              /* stored so far */
+    int64_t     asked_seq;               /* newest_seq when the database was asked */
+    bool        behind, feeding, caught_up_once;
+    bool        deliveries_fed;          /* open deliveries of before are all in memory or done */
+    int64_t     delivery_seq;
+    bool        closing, stopping;       /* for good; the old listener, on its way to a new one */
+    bool        told_no_pack, told_cannot_listen;
+    bool        timer_closed;
+    unsigned    loading;                 /* packs being opened */
+    uint64_t    drain_ms;
+    void      (*stopped)(void *arg);
+    void       *stopped_arg;
+    connector_metrics count;
+};
+
+static inline const id *connector_id_of(const connector *c) { return &c->connector_id; }
+
+/* Makes or changes a connector from a row of feed_connectors, and starts, restarts or
+ * stops its listener as its status and settings say. */
+void connector_apply(engine *e, const pg_result *rows, int row);
+
+connector *connector_find(engine *e, slice connector_id);
+
+/* Loads the tenant's routes, or the pack, anew. */
+void connector_load_routes(connector *c);
+void connector_load_pack(connector *c);
+
+/* Messages and deliveries may be waiting in the database: reads on as far as memory allows. */
+void connector_feed(connector *c);
+
+/* Reads everything again that is open: notifications may have been missed. */
+void connector_reread(connector *c);
+
+/* A message of the tenant became pending again (a replay): reads it and lets it enter. */
+void connector_take(engine *e, slice tenant, slice message_id);
+
+/* A job that was just stored, in the order of `seq`: to its lanes, if there is room. */
+void connector_enter(connector *c, job *j);
+
+/* May another job come into memory? */
+bool connector_has_room(const connector *c);
+
+/* Stops listening; `done` when every frame that was read is answered. */
+void connector_stop(connector *c, uint64_t drain_ms, void (*done)(void *arg), void *arg);
+void connector_free(connector *c);
+
+#endif

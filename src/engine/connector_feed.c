@@ -1,0 +1,177 @@
+/* engine/connector_feed.c -- reads work back from the database, in its order, as far as memory allows.
+ *
+ * After a start first the deliveries that are open, by the messages that they belong to;
+ * then messages that are not transformed. While a connector is behind, what is stored
+ * stays in the database; it has caught up when a read found less than it asked for and
+ * nothing was stored since. */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "engine/inside.h"
+
+enum { READ_AT_ONCE = 500 };
+
+bool connector_has_room(const connector *c)
+{
+    const engine *e = c->e;
+
+    return c->job_count < (size_t)e->cfg->lane_messages && e->job_count < (size_t)e->cfg->memory_messages &&
+           e->held < (size_t)e->cfg->memory_bytes;
+}
+
+static bool can_work(const connector *c)
+{
+    return c->prog != NULL && c->routes != NULL && !c->closing && !c->e->closing && c->e->locked &&
+           (slice_is(c->status, "active") || slice_is(c->status, "paused"));
+}
+
+void connector_enter(connector *c, job *j)
+{
+    if (j->seq > c->newest_seq) c->newest_seq = j->seq;
+    if (c->behind || !can_work(c) || !connector_has_room(c)) {
+        if (!c->behind) log_line(LOG_INFO, "connector.behind", log_id("connectorId", id_slice(&c->connector_id)));
+        c->behind = true;
+        job_end(j);
+        engine_balance(c->e);
+        connector_feed(c);
+        return;
+    }
+    c->fed_seq = j->seq;
+    flow_enter(j);
+}
+
+/* A job from a row of feed_messages or feed_deliveries. */
+static job *job_from_row(connector *c, const pg_result *r, int row)
+{
+    job *j = job_new(c);
+    slice bytes = feed_bytes(&j->mem, pg_cell(r, row, MSG_BYTES));
+
+    (void)slice_cstr(pg_cell(r, row, MSG_ID), j->message_id.text, sizeof j->message_id.text);
+    j->bytes = bytes.ptr != NULL ? bytes : arena_dup(&j->mem, pg_cell(r, row, MSG_TEXT));
+    j->seq = pg_cell_int(r, row, MSG_SEQ);
+    j->received_us = pg_cell_int(r, row, MSG_RECEIVED_US);
+    j->attempts = (int)pg_cell_int(r, row, MSG_ATTEMPTS);
+    j->next_attempt_us = pg_cell_int(r, row, MSG_NEXT_US);
+    j->replay = (int)pg_cell_int(r, row, MSG_REPLAY);
+    j->key_count = feed_array(&j->mem, pg_cell(r, row, MSG_KEYS), j->keys, HL7_KEYS_MAX);
+    j->run_error = job_parse(j, &j->run_why);            /* it parsed when it was stored */
+    job_weigh(j);
+    return j;
+}
+
+/* ---- messages --------------------------------------------------------------------------- */
+
+static void on_messages(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+{
+    connector *c = arg;
+    int rows;
+
+    (void)count; (void)sqlstate; (void)why;
+    c->feeding = false;
+    if (e == ERR_CLOSED || c->closing || c->e->closing) return;
+    if (e != ERR_OK) { connector_feed(c); return; }
+    rows = pg_rows(&results[1]);
+    for (int i = 0; i < rows; i++) {
+        slice message_id = pg_cell(&results[1], i, MSG_ID);
+        char text[ID_MAX + 1];
+        c->fed_seq = pg_cell_int(&results[1], i, MSG_SEQ);
+        if (job_find(c->e, slice_cstr(message_id, text, sizeof text)) != NULL) continue;
+        flow_enter(job_from_row(c, &results[1], i));
+    }
+    if (rows < READ_AT_ONCE && c->newest_seq == c->asked_seq) {
+        if (c->fed_seq < c->newest_seq) c->fed_seq = c->newest_seq;
+        if (c->caught_up_once) log_line(LOG_INFO, "connector.caught_up", log_id("connectorId", id_slice(&c->connector_id)));
+        c->caught_up_once = true;
+        c->behind = false;
+        return;
+    }
+    connector_feed(c);
+}
+
+/* ---- deliveries -------------------------------------------------------------------------- */
+
+static void add_again(job *j, const pg_result *r, int row)
+{
+    again *a = &j->again[j->again_count++];
+    slice status = pg_cell(r, row, DLV_STATUS);
+
+    (void)slice_cstr(pg_cell(r, row, DLV_ID), a->delivery_id.text, sizeof a->delivery_id.text);
+    a->service_url = arena_dup(&j->mem, pg_cell(r, row, DLV_URL));
+    a->attempts = (int)pg_cell_int(r, row, DLV_ATTEMPTS);
+    a->next_attempt_us = pg_cell_int(r, row, DLV_NEXT_US);
+    a->ended = !slice_is(status, "pending") && !slice_is(status, "failed");
+}
+
+static void on_deliveries(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+{
+    connector *c = arg;
+    const pg_result *r = &results[1];
+    int rows, messages = 0;
+
+    (void)count; (void)sqlstate; (void)why;
+    c->feeding = false;
+    if (e == ERR_CLOSED || c->closing || c->e->closing) return;
+    if (e != ERR_OK) { connector_feed(c); return; }
+    rows = pg_rows(r);
+    for (int i = 0, next; i < rows; i = next) {
+        slice message_id = pg_cell(r, i, MSG_ID);
+        char text[ID_MAX + 1];
+        job *j;
+
+        for (next = i + 1; next < rows && slice_eq(pg_cell(r, next, MSG_ID), message_id);) next++;
+        messages++;
+        c->delivery_seq = pg_cell_int(r, i, DLV_SEQ);
+        if (job_find(c->e, slice_cstr(message_id, text, sizeof text)) != NULL) continue;
+        j = job_from_row(c, r, i);
+        j->redelivery = true;
+        j->next_attempt_us = 0;          /* each delivery has its own */
+        j->again = arena_array(&j->mem, again, (size_t)(next - i));
+        for (int k = i; k < next; k++) add_again(j, r, k);
+        flow_again(j, pg_cell(r, i, DLV_PACK));
+    }
+    c->deliveries_fed = messages < READ_AT_ONCE;
+    connector_feed(c);
+}
+
+/* ---- what next ------------------------------------------------------------------------------ */
+
+void connector_feed(connector *c)
+{
+    size_t half = (size_t)c->e->cfg->lane_messages / 2;
+
+    if (c->feeding || !can_work(c) || !connector_has_room(c)) return;
+    if (c->deliveries_fed && !c->behind) return;
+    if (c->job_count > half) return;     /* read in large pieces */
+    c->feeding = true;
+    c->asked_seq = c->newest_seq;
+    if (!c->deliveries_fed)
+        feed_deliveries(c->e->feed, c->tenant, id_slice(&c->connector_id), c->delivery_seq, READ_AT_ONCE, on_deliveries, c);
+    else
+        feed_messages(c->e->feed, c->tenant, id_slice(&c->connector_id), c->fed_seq, READ_AT_ONCE, on_messages, c);
+}
+
+void connector_reread(connector *c)
+{
+    c->fed_seq = 0;
+    c->behind = true;
+    connector_feed(c);
+}
+
+/* ---- one message ------------------------------------------------------------------------------- */
+
+static void on_message(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+{
+    engine *eng = arg;
+    connector *c;
+    char text[ID_MAX + 1];
+
+    (void)count; (void)sqlstate; (void)why;
+    if (e != ERR_OK || eng->closing || pg_rows(&results[1]) == 0) return;
+    c = connector_find(eng, pg_cell(&results[1], 0, MSG_CONNECTOR));
+    if (c == NULL || c->closing || !slice_is(pg_cell(&results[1], 0, MSG_STATUS), "pending")) return;
+    if (c->behind || !can_work(c) || !connector_has_room(c)) { connector_reread(c); return; }
+    if (job_find(eng, slice_cstr(pg_cell(&results[1], 0, MSG_ID), text, sizeof text)) != NULL) return;
+    flow_enter(job_from_row(c, &results[1], 0));
+}
+
+void connector_take(engine *e, slice tenant, slice message_id) { feed_message(e->feed, tenant, message_id, on_message, e); }

@@ -1,0 +1,444 @@
+/* engine/deliver.c -- the order of deliveries, their retries, and the commit of their ends.
+ *
+ *   LANE --at the head--> NEEDS --answers are there--> QUEUED --room--> SENDING
+ *                                                        ^                 |
+ *                             target's fault: front of the queue ----------+
+ *                             message's fault: RETRYING (timer) -----------+
+ *                                                                          v
+ *                                       lane is left <-- ENDED <-- COMMITTING */
+#include "engine/deliver.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/delivery.h"
+#include "engine/retry.h"
+
+enum { MEMORY_BYTES = 32 << 20 };
+
+static void on_answered(void *arg, const fetch_answer *answer);
+
+/* ---- targets ------------------------------------------------------------------------- */
+
+static bool same_url(const map_node *node, const void *key)
+{
+    const target *t = (const target *)(const void *)((const char *)node - offsetof(target, node));
+    return slice_eq(slice_of(t->url), *(const slice *)key);
+}
+
+static void delivery_send(list *link);
+
+static target *target_for(deliverer *all, const service *s)
+{
+    uint64_t hash = hash_bytes(s->url);
+    map_node *node = map_find(&all->targets, hash, same_url, &s->url);
+    target *t;
+
+    if (node != NULL) {
+        t = container_of(node, target, node);
+        t->limit = s->concurrency;
+        return t;
+    }
+    t = target_new(all->e->loop, s->url, s->ca, s->concurrency, delivery_send);
+    map_add(&all->targets, &t->node, hash);
+    return t;
+}
+
+/* ---- making -------------------------------------------------------------------------------- */
+
+static void on_pass(lane_pass *pass);
+
+static void delivery_init(deliverer *all, job *j, int ordinal, const id *delivery_id)
+{
+    delivery *d = &j->deliveries[ordinal];
+
+    d->j = j;
+    d->ordinal = ordinal;
+    d->delivery_id = *delivery_id;
+    d->plan = &j->plan.deliveries[ordinal];
+    if (d->plan->to != NULL) {
+        d->to = target_for(all, d->plan->to);
+        d->transactions = d->plan->to->transactions;
+    }
+    d->answered = on_answered;
+    d->pass.tickets = d->tickets;
+    d->pass.go = on_pass;
+    d->entries = arena_array(&j->mem, entry_state, (size_t)d->plan->entry_count);
+    list_init(&d->link);
+}
+
+static void enter_all(deliverer *all, job *j)
+{
+    j->open_deliveries = 0;
+    for (int i = 0; i < j->plan.count; i++)
+        if (j->deliveries[i].state != DELIVERY_ENDED) j->open_deliveries++;
+    for (int i = 0; i < j->plan.count; i++) {
+        delivery *d = &j->deliveries[i];
+        uint64_t scope = hash_mix(hash_bytes(id_slice(&j->conn->connector_id)), hash_bytes(slice_of(d->to->url)));
+        if (d->state == DELIVERY_ENDED) continue;
+        d->state = DELIVERY_LANE;
+        lanes_enter(&all->lanes, &d->pass, scope | 1, j->keys, j->key_count);
+    }
+    /* What comes next of these keys may be transformed: its deliveries will stand behind. */
+    lanes_leave(&j->conn->lanes, &j->pass);
+}
+
+void deliver_start(deliverer *all, job *j)
+{
+    j->deliveries = arena_array(&j->mem, delivery, (size_t)j->plan.count);
+    for (int i = 0; i < j->plan.count; i++) {
+        delivery_init(all, j, i, &j->outcome.deliveries[i].delivery_id);
+        j->deliveries[i].needs_left = j->plan.deliveries[i].need_count;
+    }
+    enter_all(all, j);
+}
+
+/* ---- going ------------------------------------------------------------------------------------ */
+
+static void delivery_commit(deliverer *all, delivery *d, const char *status, const err_info *why, int64_t next_us);
+
+static void on_retry_timer(uv_timer_t *t)
+{
+    delivery *d = t->data;
+
+    if (d->state != DELIVERY_RETRYING) return;
+    d->state = DELIVERY_QUEUED;
+    target_put(d->to, &d->link);
+}
+
+static void delivery_wait(delivery *d)
+{
+    int64_t left_ms = (d->next_attempt_us - clock_real_us()) / 1000;
+
+    if (d->timer == NULL) {
+        d->timer = mem_zalloc(sizeof *d->timer);
+        if (uv_timer_init(d->j->conn->e->loop, d->timer) != 0) die("uv_timer_init failed");
+        d->timer->data = d;
+    }
+    d->state = DELIVERY_RETRYING;
+    uv_timer_start(d->timer, on_retry_timer, left_ms < 0 ? 0 : (uint64_t)left_ms, 0);
+}
+
+static void delivery_go(deliverer *all, delivery *d)
+{
+    if (all->closing) return;
+    if (d->needs_left > 0) {
+        d->state = DELIVERY_NEEDS;
+    } else if (d->next_attempt_us > clock_real_us()) {
+        delivery_wait(d);
+    } else {
+        d->state = DELIVERY_QUEUED;
+        target_put(d->to, &d->link);
+    }
+}
+
+static void on_pass(lane_pass *pass)
+{
+    delivery *d = container_of(pass, delivery, pass);
+    delivery_go(d->j->conn->e->deliveries, d);
+}
+
+static void delivery_end(deliverer *all, delivery *d);
+
+static void delivery_follow(deliverer *all, delivery *d, verdict v)
+{
+    switch (v) {
+    case VERDICT_MORE:
+        return;
+    case VERDICT_AGAIN:
+        delivery_follow(all, d, call_next(all, d));
+        return;
+    case VERDICT_DONE:
+        metric_add(d->to->delivered, 1);
+        delivery_commit(all, d, "delivered", NULL, 0);
+        break;
+    case VERDICT_TARGET: {
+        connector *c = d->j->conn;
+        metric_add(d->to->failed, 1);
+        d->state = DELIVERY_QUEUED;
+        target_put_front(d->to, &d->link);
+        if (target_fault(d->to, d->retry_after_ms)) {
+            log_line(LOG_WARN, "target.unavailable", log_id("target", slice_of(d->to->url)), log_why(&d->why));
+            engine_tell(c, "connector.target_unavailable", d->plan->to->id);
+        }
+        break;
+    }
+    case VERDICT_MESSAGE: {
+        const connector_settings *s = &d->j->conn->settings;
+        bool last = d->attempts + 1 >= s->max_attempts;
+        metric_add(d->to->failed, 1);
+        d->attempts++;
+        d->stale = 0;
+        d->distrust = true;
+        d->next_attempt_us = last ? 0 : clock_real_us() + retry_delay_us(d->attempts - 1, s->retry_base_ms, s->retry_cap_ms);
+        log_line(LOG_WARN, last ? "delivery.dead_lettered" : "delivery.failed",
+                 log_id("messageId", id_slice(&d->j->message_id)), log_id("deliveryId", id_slice(&d->delivery_id)),
+                 log_int("attempt", d->attempts), log_int("status", d->http_status));
+        target_good(d->to);
+        delivery_commit(all, d, last ? "dead_lettered" : "failed", &d->why, d->next_attempt_us);
+        break;
+    }
+    }
+    all->active--;
+    target_done(d->to);
+}
+
+static void delivery_send(list *link)
+{
+    delivery *d = container_of(link, delivery, link);
+    deliverer *all = d->j->conn->e->deliveries;
+
+    d->state = DELIVERY_SENDING;
+    all->active++;
+    delivery_follow(all, d, call_next(all, d));
+}
+
+static void on_answered(void *arg, const fetch_answer *answer)
+{
+    delivery *d = arg;
+    deliverer *all = d->j->conn->e->deliveries;
+    verdict v = call_answered(all, d, answer);
+
+    job_weigh(d->j);
+    delivery_follow(all, d, v);
+}
+
+/* ---- ending ------------------------------------------------------------------------------------- */
+
+static void on_committed(outcome_op *op, err e, const err_info *why);
+
+static void delivery_commit(deliverer *all, delivery *d, const char *status, const err_info *why, int64_t next_us)
+{
+    job *j = d->j;
+    outcome_op *op = &d->outcome;
+    bool good = strcmp(status, "delivered") == 0;
+    outcome_link *links = arena_array(&j->mem, outcome_link, (size_t)d->plan->entry_count);
+
+    d->state = DELIVERY_COMMITTING;
+    *op = (outcome_op){
+        .kind = OUTCOME_DELIVERED, .tenant = j->conn->tenant, .connector_id = id_slice(&j->conn->connector_id),
+        .message_id = j->message_id, .replay = j->replay, .status = status, .attempts = d->attempts,
+        .next_attempt_us = next_us, .delivery_id = d->delivery_id, .http_status = d->http_status,
+        .error = why == NULL ? SLICE_NONE : arena_dup(&j->mem, slice_of(why->text)), .done = on_committed,
+    };
+    for (int i = 0; good && i < d->plan->entry_count; i++)
+        links[op->link_count++] = (outcome_link){ d->entries[i].type, d->entries[i].id, d->entries[i].created, i };
+    op->links = links;
+    outcome_put(all->e->out, op);
+}
+
+static void on_committed(outcome_op *op, err e, const err_info *why)
+{
+    delivery *d = container_of(op, delivery, outcome);
+    deliverer *all = d->j->conn->e->deliveries;
+
+    if (e != ERR_OK) {                   /* the row itself is refused: without links and text it is not */
+        log_line(LOG_ERROR, "delivery.not_recorded", log_id("deliveryId", id_slice(&d->delivery_id)), log_why(why));
+        if (op->link_count > 0 || op->error.ptr != NULL) {
+            op->link_count = 0;
+            op->error = SLICE_NONE;
+            outcome_put(all->e->out, op);
+            return;
+        }
+    }
+    engine_told(all->e);
+    if (strcmp(op->status, "failed") == 0) delivery_wait(d);
+    else delivery_end(all, d);
+}
+
+static void on_timer_closed(uv_handle_t *h) { free(h); }
+
+static void drop_timer(delivery *d)
+{
+    if (d->timer != NULL) uv_close((uv_handle_t *)d->timer, on_timer_closed);
+    d->timer = NULL;
+}
+
+/* Those that waited for this one's answer go, or end with it. */
+static void wake_dependents(deliverer *all, delivery *d, bool good)
+{
+    job *j = d->j;
+
+    for (int i = 0; i < j->plan.count; i++) {
+        delivery *other = &j->deliveries[i];
+        bool needs = false;
+        for (int k = 0; k < other->plan->need_count; k++) needs |= other->plan->needs[k] == d->ordinal;
+        if (!needs || other->state == DELIVERY_ENDED || other->state == DELIVERY_COMMITTING) continue;
+        if (good) call_resolve(other, d);
+        other->needs_left--;
+        if (!good) {
+            (void)err_set(&other->why, ERR_REFUSED, "what it refers to was not delivered");
+            other->needs_left = -1;      /* never goes */
+            delivery_commit(all, other, "dead_lettered", &other->why, 0);
+        } else if (other->state == DELIVERY_NEEDS && other->needs_left == 0) {
+            delivery_go(all, other);
+        }
+    }
+}
+
+static void delivery_end(deliverer *all, delivery *d)
+{
+    job *j = d->j;
+    bool good = strcmp(d->outcome.status, "delivered") == 0;
+
+    d->state = DELIVERY_ENDED;
+    drop_timer(d);
+    j->any_dead |= !good;
+    wake_dependents(all, d, good);
+    lanes_leave(&all->lanes, &d->pass);
+    flow_delivered(j);
+}
+
+/* ---- again: after a restart -------------------------------------------------------------------- */
+
+/* Does today's plan fit the deliveries that were made then? */
+static bool plan_fits(const job *j)
+{
+    if (j->run_error != ERR_OK || j->plan.count != j->again_count) return false;
+    for (int i = 0; i < j->again_count; i++)
+        if (!slice_eq(j->plan.deliveries[i].to->url, j->again[i].service_url)) return false;
+    return true;
+}
+
+static void take_answers(job *j, const pg_result *rows)
+{
+    for (int i = 0; i < pg_rows(rows); i++) {
+        int64_t ordinal = pg_cell_int(rows, i, LINK_ORDINAL), entry = pg_cell_int(rows, i, LINK_ENTRY);
+        if (ordinal < 0 || ordinal >= j->plan.count) continue;
+        delivery *d = &j->deliveries[ordinal];
+        if (entry < 0 || entry >= d->plan->entry_count) continue;
+        d->entries[entry].type = arena_dup(&j->mem, pg_cell(rows, i, LINK_TYPE));
+        d->entries[entry].id = arena_dup(&j->mem, pg_cell(rows, i, LINK_RESOURCE));
+        d->entries[entry].done = true;
+    }
+}
+
+/* What the ended deliveries were answered goes into those that are still open. */
+static void on_links(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+{
+    job *j = arg;
+    deliverer *all = j->conn->e->deliveries;
+
+    (void)count; (void)sqlstate; (void)why;
+    if (e == ERR_CLOSED) return;
+    if (e != ERR_OK) { feed_links(all->e->feed, j->conn->tenant, id_slice(&j->message_id), on_links, j); return; }
+    take_answers(j, &results[1]);
+    for (int i = 0; i < j->plan.count; i++) {
+        delivery *d = &j->deliveries[i];
+        for (int k = 0; k < d->plan->need_count && d->state != DELIVERY_ENDED; k++) {
+            const delivery *other = &j->deliveries[d->plan->needs[k]];
+            if (other->state != DELIVERY_ENDED) continue;
+            call_resolve(d, other);
+            d->needs_left--;
+        }
+    }
+    enter_all(all, j);
+}
+
+void deliver_again(deliverer *all, job *j)
+{
+    bool fits = plan_fits(j);
+
+    if (!fits) {                         /* nobody may guess which is which: empty plans, that end at once */
+        j->plan.count = j->again_count;
+        j->plan.deliveries = arena_array(&j->mem, plan_delivery, (size_t)j->again_count);
+    }
+    j->state = JOB_DELIVERING;
+    j->deliveries = arena_array(&j->mem, delivery, (size_t)j->plan.count);
+    for (int i = 0; i < j->again_count; i++) {
+        delivery *d = &j->deliveries[i];
+        delivery_init(all, j, i, &j->again[i].delivery_id);
+        d->needs_left = d->plan->need_count;
+        d->attempts = j->again[i].attempts;
+        d->next_attempt_us = j->again[i].next_attempt_us;
+        d->maybe_sent = true;
+        if (j->again[i].ended) d->state = DELIVERY_ENDED;
+        else j->open_deliveries++;
+    }
+    if (fits) {
+        feed_links(all->e->feed, j->conn->tenant, id_slice(&j->message_id), on_links, j);
+        return;
+    }
+    for (int i = 0; i < j->again_count; i++) {
+        delivery *d = &j->deliveries[i];
+        if (d->state == DELIVERY_ENDED) continue;
+        (void)err_set(&d->why, ERR_REFUSED, "mapping or routing changed while this delivery was open: replay the message");
+        delivery_commit(all, d, "dead_lettered", &d->why, 0);
+    }
+}
+
+void deliver_retry_now(deliverer *all, job *j)
+{
+    (void)all;
+    for (int i = 0; i < j->plan.count; i++)
+        if (j->deliveries[i].state == DELIVERY_RETRYING) uv_timer_start(j->deliveries[i].timer, on_retry_timer, 0, 0);
+}
+
+/* ---- life -------------------------------------------------------------------------------------- */
+
+deliverer *deliver_open(engine *e)
+{
+    deliverer *all = mem_zalloc(sizeof *all);
+
+    all->e = e;
+    written_init(&all->memory, MEMORY_BYTES);
+    return all;
+}
+
+size_t deliver_active(const deliverer *all) { return all->active; }
+
+void deliver_abandon(deliverer *all, job *j)
+{
+    for (int i = 0; j->deliveries != NULL && i < j->plan.count; i++) {
+        delivery *d = &j->deliveries[i];
+        if (d->call != NULL) { fetch_cancel(d->call); all->active--; }
+        d->call = NULL;
+        if (d->state == DELIVERY_QUEUED && !list_empty(&d->link)) target_take_back(d->to, &d->link);
+        drop_timer(d);
+        lanes_leave(&all->lanes, &d->pass);
+    }
+}
+
+void deliver_stop(deliverer *all) { all->closing = true; }
+
+static void one_closed(void *arg)
+{
+    deliverer *all = arg;
+    void (*closed)(void *) = all->closed;
+    void *closed_arg = all->closed_arg;
+
+    if (--all->open_targets > 0) return;
+    map_free(&all->targets);
+    free(all);
+    closed(closed_arg);
+}
+
+static void close_target(map_node *node, void *arg)
+{
+    deliverer *all = arg;
+
+    all->open_targets++;
+    target_close(container_of(node, target, node), one_closed, all);
+}
+
+static void on_last(uv_handle_t *h)
+{
+    one_closed(h->data);
+    free(h);
+}
+
+void deliver_close(deliverer *all, void (*done)(void *arg), void *arg)
+{
+    uv_timer_t *last = mem_zalloc(sizeof *last);        /* `done` comes later, also without targets */
+
+    all->closed = done;
+    all->closed_arg = arg;
+    all->open_targets = 1;
+    written_free(&all->memory);
+    lanes_fini(&all->lanes);
+    map_each(&all->targets, close_target, all);
+    if (uv_timer_init(all->e->loop, last) != 0) die("uv_timer_init failed");
+    last->data = all;
+    uv_close((uv_handle_t *)last, on_last);
+}

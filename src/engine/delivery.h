@@ -1,0 +1,90 @@
+/* engine/delivery.h -- one delivery on its way; shared by deliver.c (order, retries,
+ * commits) and deliver_call.c (requests and answers). */
+#ifndef ENGINE_DELIVERY_H
+#define ENGINE_DELIVERY_H
+
+#include "engine/inside.h"
+#include "engine/target.h"
+#include "engine/written.h"
+#include "fhir/bundle.h"
+
+/* What one call has come to. */
+typedef enum verdict {
+    VERDICT_DONE,                        /* everything is delivered */
+    VERDICT_MORE,                        /* good so far; the next call is under way */
+    VERDICT_TARGET,                      /* the target's fault: wait for it */
+    VERDICT_MESSAGE,                     /* the message's fault: an attempt is used up */
+    VERDICT_AGAIN                        /* what was remembered is stale: at once, reading first */
+} verdict;
+
+typedef enum call_kind { CALL_BUNDLE, CALL_SINGLE, CALL_READ, CALL_WRITE } call_kind;
+
+typedef struct entry_state {             /* of one resource of a delivery */
+    bool   done;                         /* the service has answered for it */
+    bool   created;
+    bool   read;                         /* ours, and it existed: read, merge and write it */
+    bool   known;                        /* sent from memory, with If-Match */
+    slice  type, id, version;
+    slice  believed;                     /* the version that we remembered, when nothing had changed */
+    json  *sent;                         /* the resource as sent, for the memory */
+} entry_state;
+
+typedef enum delivery_state {
+    DELIVERY_LANE, DELIVERY_NEEDS, DELIVERY_QUEUED, DELIVERY_SENDING, DELIVERY_RETRYING,
+    DELIVERY_COMMITTING, DELIVERY_ENDED
+} delivery_state;
+
+typedef struct delivery {
+    delivery_state  state;
+    job            *j;
+    int             ordinal;
+    id              delivery_id;
+    plan_delivery  *plan;
+    target         *to;
+    lane_pass       pass;
+    lane_ticket     tickets[HL7_KEYS_MAX];
+    list            link;                /* in the target's queue */
+    int             needs_left;
+    int             attempts;
+    int64_t         next_attempt_us;
+    bool            maybe_sent;          /* an answer was lost: what we find may be ours */
+    bool            distrust;            /* do not send from memory */
+    int             stale;               /* how often that was so in this attempt */
+    uint64_t        failing_since_ns;    /* 5xx: 0 none */
+    uv_timer_t     *timer;
+    entry_state    *entries;
+    bool            transactions;        /* the service takes them */
+    void          (*answered)(void *arg, const fetch_answer *answer);
+    call_kind       kind;
+    int             at;                  /* the entry of a CALL_SINGLE, _READ or _WRITE */
+    buf             body;
+    fetch_call     *call;
+    int             http_status;
+    uint64_t        retry_after_ms;
+    err_info        why;
+    outcome_op      outcome;
+} delivery;
+
+struct deliverer {
+    engine *e;
+    lanes   lanes;
+    map     targets;
+    written memory;
+    size_t  active;
+    bool    closing;
+    unsigned open_targets;
+    void  (*closed)(void *arg);
+    void   *closed_arg;
+};
+
+/* Starts the next call of a delivery. VERDICT_DONE when nothing is left to be called. */
+verdict call_next(deliverer *all, delivery *d);
+
+/* Takes the answer of the call under way. */
+verdict call_answered(deliverer *all, delivery *d, const fetch_answer *answer);
+
+/* Replaces references to an entry of `from` by where it is now, in the resources of `in`.
+ * With the base of the service when they are on another one. */
+void call_resolve(delivery *in, const delivery *from);
+
+#endif

@@ -1,0 +1,353 @@
+/* engine/engine.c -- puts the parts together, learns of changes, and stops in order.
+ *
+ * Start: connect; check the server and take the lock that makes this the only engine on the
+ * database; listen for changes; load connectors. What the database says is read again
+ * whenever the connection that hears of changes was lost. */
+#include "engine/engine.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/inside.h"
+
+enum { TICK_MS = 1000, CONNECTIONS_PER_HOST = 64, STORING_HIGH = 8192, STORING_LOW = 2048 };
+
+/* ---- configuration: loading and hearing of changes ------------------------------------------ */
+
+static void on_connectors(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+{
+    engine *eng = arg;
+
+    (void)count; (void)sqlstate;
+    if (e == ERR_CLOSED || eng->closing) return;
+    eng->loading--;
+    if (e != ERR_OK) { log_line(LOG_WARN, "engine.load_failed", log_why(why)); return; }
+    for (int i = 0; i < pg_rows(&results[1]); i++) connector_apply(eng, &results[1], i);
+    if (eng->loading == 0 && !eng->loaded) {
+        eng->loaded = true;
+        log_line(LOG_INFO, "engine.ready", log_int("connectors", (int64_t)eng->connectors.count));
+    }
+}
+
+static void on_connector_ids(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+{
+    engine *eng = arg;
+    slice last = SLICE_NONE;
+
+    (void)count; (void)sqlstate;
+    if (e == ERR_CLOSED || eng->closing) return;
+    if (e != ERR_OK) { log_line(LOG_WARN, "engine.load_failed", log_why(why)); return; }
+    eng->loading++;
+    for (int i = 0; i < pg_rows(&results[0]); i++) {     /* ordered by tenant */
+        slice tenant = pg_cell(&results[0], i, 0);
+        if (last.ptr != NULL && slice_eq(last, tenant)) continue;
+        last = tenant;
+        eng->loading++;
+        feed_connectors(eng->feed, tenant, SLICE_NONE, on_connectors, eng);
+    }
+    eng->loading--;
+    if (pg_rows(&results[0]) == 0 && !eng->loaded) {
+        eng->loaded = true;
+        log_line(LOG_INFO, "engine.ready", log_int("connectors", 0));
+    }
+}
+
+static void load_all(engine *e) { feed_connector_ids(e->feed, on_connector_ids, e); }
+
+typedef struct releasing { engine *e; arena mem; slice tenant, quarantine_id; } releasing;
+
+static void on_release_noted(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+{
+    releasing *r = arg;
+
+    (void)results; (void)count; (void)sqlstate;
+    if (e != ERR_OK && e != ERR_CLOSED) log_line(LOG_WARN, "quarantine.release_not_noted", log_why(why));
+    arena_free(&r->mem);
+    free(r);
+}
+
+static void on_released(void *arg, const id *message_id, const err_info *why)
+{
+    releasing *r = arg;
+
+    if (message_id == NULL)
+        log_line(LOG_WARN, "quarantine.refused_again", log_id("quarantineId", r->quarantine_id), log_why(why));
+    if (message_id != NULL)
+        quarantine_released(r->e->feed, r->tenant, r->quarantine_id, id_slice(message_id), on_release_noted, r);
+    else
+        on_release_noted(r, ERR_OK, NULL, 0, "", NULL);
+}
+
+static void on_quarantine_row(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+{
+    releasing *r = arg;
+    connector *c = NULL;
+
+    (void)count;
+    if (e == ERR_OK && pg_rows(&results[1]) == 1) c = connector_find(r->e, pg_cell(&results[1], 0, 0));
+    if (c == NULL) { on_release_noted(r, e, results, count, sqlstate, why); return; }
+    intake_release(c, feed_bytes(&r->mem, pg_cell(&results[1], 0, 1)), on_released, r);
+}
+
+/* "message:TENANT:MSG_…", "quarantine:TENANT:QTN_…", "interop_connectors:TENANT:CONN_…";
+ * a tenant may hold colons, an id does not. */
+static void split_work(slice payload, slice *kind, slice *tenant, slice *object)
+{
+    size_t last;
+
+    *kind = slice_cut(payload, ':', tenant);
+    for (last = tenant->len; last > 0 && tenant->ptr[last - 1] != ':';) last--;
+    *object = slice_from(*tenant, last);
+    if (last > 0) tenant->len = last - 1;
+}
+
+static void on_work(engine *e, slice payload)
+{
+    slice kind, tenant, object;
+
+    split_work(payload, &kind, &tenant, &object);
+    if (slice_is(kind, "message")) {
+        connector_take(e, tenant, object);
+    } else if (slice_is(kind, "quarantine")) {
+        releasing *r = mem_zalloc(sizeof *r);
+        r->e = e;
+        r->tenant = arena_dup(&r->mem, tenant);
+        r->quarantine_id = arena_dup(&r->mem, object);
+        quarantine_read(e->feed, r->tenant, r->quarantine_id, on_quarantine_row, r);
+    }
+}
+
+static void on_notified(void *arg, slice channel, slice payload)
+{
+    engine *e = arg;
+    slice kind, tenant, object;
+
+    if (!e->locked || e->closing) return;
+    if (slice_is(channel, "interop_work")) { on_work(e, payload); return; }
+    split_work(payload, &kind, &tenant, &object);
+    if (slice_is(kind, "interop_connectors")) {
+        e->loading++;
+        feed_connectors(e->feed, tenant, object, on_connectors, e);
+    } else {
+        list_each(l, &e->connector_list) connector_load_routes(container_of(l, connector, link));
+    }
+}
+
+static void on_ears_ready(void *arg, bool ready, const err_info *why)
+{
+    engine *e = arg;
+
+    (void)why;
+    if (!ready || !e->locked || e->closing) return;
+    load_all(e);
+    list_each(l, &e->connector_list) {
+        connector *c = container_of(l, connector, link);
+        connector_load_routes(c);
+        connector_reread(c);
+    }
+}
+
+/* ---- the server --------------------------------------------------------------------------------- */
+
+static bool says_on(slice setting) { return slice_is(setting, "on"); }
+
+static void on_server(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+{
+    engine *eng = arg;
+    static const char *const listens[] = { "LISTEN interop_config", "LISTEN interop_work", NULL };
+    pg_options ears = { .url = eng->cfg->database_url, .application = "interop listen", .on_connect = listens,
+                        .ready = on_ears_ready, .notified = on_notified, .arg = eng };
+
+    (void)count; (void)sqlstate; (void)why;
+    eng->checking = false;
+    if (e != ERR_OK || eng->closing) return;
+    if (!says_on(pg_cell(&results[0], 0, 0)) || !says_on(pg_cell(&results[0], 0, 1))) {
+        (void)err_set(&eng->fatal, ERR_CONFIG, "PostgreSQL runs with fsync or full_page_writes off: "
+                      "acknowledged messages could be lost; switch both on and start again");
+        return;
+    }
+    if (pg_cell_bool(&results[0], 0, 3)) {
+        (void)err_set(&eng->fatal, ERR_CONFIG, "the role of INTEROP_DATABASE_URL is a superuser or bypasses row-level "
+                      "security: name a plain role (interop migrate makes one)");
+        return;
+    }
+    eng->failover_safe = pg_cell(&results[0], 0, 2).len > 0;
+    if (!pg_cell_bool(&results[0], 0, 4)) {
+        if (eng->locked) {
+            (void)err_set(&eng->fatal, ERR_CONFLICT, "another engine took this database over while the connection was lost");
+        } else if (!eng->told_locked) {
+            log_line(LOG_WARN, "engine.waits", log_word("error", "another engine works on this database; this one takes over when it ends"));
+            eng->told_locked = true;
+        }
+        return;
+    }
+    if (eng->locked) return;
+    eng->locked = true;
+    if (!eng->failover_safe)
+        log_line(LOG_INFO, "store.no_synchronous_standby", log_word("means", "a failover of PostgreSQL may lose acknowledged messages"));
+    eng->ears = pg_open(eng->loop, &ears);
+    eng->relay = eng->cfg->nats_url[0] == '\0' ? NULL
+        : relay_open(eng->loop, eng->feed, eng->cfg->nats_url, eng->cfg->event_window_hours);
+}
+
+static void check_server(engine *e)
+{
+    if (e->checking || e->closing) return;
+    e->checking = true;
+    feed_server(e->feed, on_server, e);
+}
+
+static void on_feed_ready(void *arg, bool ready, const err_info *why)
+{
+    engine *e = arg;
+
+    if (e->closing) return;
+    if (ready) {
+        if (e->store_why.text[0] != '\0') log_line(LOG_INFO, "store.ready");
+        e->store_why = (err_info){ 0 };
+        check_server(e);
+    } else if (strcmp(e->store_why.text, why->text) != 0) {
+        e->store_why = *why;
+        log_line(LOG_ERROR, "store.unavailable", log_why(why), log_word("then", "tried again until it answers"));
+    }
+}
+
+/* ---- balance --------------------------------------------------------------------------------------- */
+
+void engine_balance(engine *e)
+{
+    size_t storing = ingest_waiting(e->in);
+    bool high = storing > STORING_HIGH || e->held > (size_t)e->cfg->memory_bytes * 2;
+    bool low = storing < STORING_LOW && e->held < (size_t)e->cfg->memory_bytes * 2;
+
+    if (e->paused ? !low : !high) return;
+    e->paused = !e->paused;
+    list_each(l, &e->connector_list) {
+        connector *c = container_of(l, connector, link);
+        if (c->server == NULL) continue;
+        if (e->paused) mllp_server_pause(c->server);
+        else mllp_server_resume(c->server);
+    }
+}
+
+void engine_told(engine *e)
+{
+    if (e->relay != NULL) relay_wake(e->relay);
+    if (e->woken != NULL) e->woken(e->woken_arg);
+}
+
+static void on_told(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+{
+    (void)results; (void)count; (void)sqlstate;
+    if (e == ERR_OK) engine_told(arg);
+    else if (e != ERR_CLOSED) log_line(LOG_WARN, "event.not_raised", log_why(why));
+}
+
+void engine_tell(connector *c, const char *event, slice about)
+{
+    arena mem = { 0 };
+    buf data = buf_in(&mem);
+
+    buf_puts(&data, "{\"about\":");
+    buf_json(&data, about);
+    buf_putc(&data, '}');
+    feed_tell(c->e->feed, c->tenant, id_slice(&c->connector_id), event, buf_slice(&data), on_told, c->e);
+    arena_free(&mem);
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    engine *e = container_of(t, engine, tick);
+
+    if (!e->locked && pg_is_ready(e->feed)) check_server(e);
+    if (e->closing) engine_close_step(e);
+}
+
+/* ---- questions ----------------------------------------------------------------------------------------- */
+
+bool engine_ready(const engine *e, err_info *why)
+{
+    if (!pg_is_ready(e->feed) || !ingest_is_ready(e->in) || !outcome_is_ready(e->out)) {
+        (void)err_set(why, ERR_STORE, "PostgreSQL is not available%s%s", e->store_why.text[0] == '\0' ? "" : ": ", e->store_why.text);
+        return false;
+    }
+    if (!e->locked || !e->loaded) {
+        (void)err_set(why, ERR_STORE, e->locked ? "connectors are being loaded" : "another engine works on this database");
+        return false;
+    }
+    return true;
+}
+
+bool engine_failover_safe(const engine *e) { return e->failover_safe; }
+
+err engine_fatal(const engine *e, err_info *why)
+{
+    if (e->fatal.code != ERR_OK) *why = e->fatal;
+    return e->fatal.code;
+}
+
+pg *engine_feed(engine *e) { return e->feed; }
+
+void engine_measure(engine *e)
+{
+    int64_t now = clock_real_us();
+
+    list_each(l, &e->connector_list) {
+        connector *c = container_of(l, connector, link);
+        int64_t oldest = now;
+        list_each(k, &c->jobs) {
+            const job *j = container_of(k, job, link);
+            if (j->received_us > 0 && j->received_us < oldest) oldest = j->received_us;
+        }
+        metric_set(c->count.in_memory, (int64_t)c->job_count);
+        metric_set(c->count.oldest, (now - oldest) / 1000000);
+        metric_set(c->count.behind, c->behind);
+        metric_set(c->count.connections, c->server == NULL ? 0 : mllp_server_connections(c->server));
+    }
+}
+
+void engine_on_events(engine *e, void (*woken)(void *arg), void *arg)
+{
+    e->woken = woken;
+    e->woken_arg = arg;
+}
+
+/* feed and quarantine statements share one connection. */
+const pg_statement *const *engine_statements(void)
+{
+    static const pg_statement *all[64];
+    size_t n = 0;
+
+    for (size_t i = 0; feed_statements[i] != NULL; i++) all[n++] = feed_statements[i];
+    for (size_t i = 0; quarantine_statements[i] != NULL; i++) all[n++] = quarantine_statements[i];
+    all[n] = NULL;
+    return all;
+}
+
+/* ---- start ------------------------------------------------------------------------------------------------ */
+
+err engine_open(uv_loop_t *loop, const config *cfg, const char *lua_dir, engine **out, err_info *why)
+{
+    engine *e;
+
+    if (cfg->database_url[0] == '\0')
+        return err_set(why, ERR_CONFIG, "no database: set INTEROP_DATABASE_URL or database_url in the configuration file");
+    e = mem_zalloc(sizeof *e);
+    e->loop = loop;
+    e->cfg = cfg;
+    e->lua_dir = lua_dir;
+    list_init(&e->connector_list);
+    e->hash = digest_begin();
+    e->in = ingest_open(loop, cfg->database_url, (unsigned)cfg->ingest_connections);
+    e->out = outcome_open(loop, cfg->database_url, (unsigned)cfg->result_connections);
+    e->feed = pg_open(loop, &(pg_options){ .url = cfg->database_url, .application = "interop engine",
+                                           .statements = engine_statements(), .ready = on_feed_ready, .arg = e });
+    e->http = fetch_open(loop, CONNECTIONS_PER_HOST);
+    e->pool = transform_open(loop, (unsigned)cfg->transform_threads, flow_transformed, e);
+    e->deliveries = deliver_open(e);
+    if (uv_timer_init(loop, &e->tick) != 0) die("uv_timer_init failed");
+    uv_timer_start(&e->tick, on_tick, TICK_MS, TICK_MS);
+    *out = e;
+    return ERR_OK;
+}

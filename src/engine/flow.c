@@ -1,0 +1,327 @@
+/* engine/flow.c -- a job's way from its lane to its end. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/inside.h"
+#include "engine/retry.h"
+
+/* ---- jobs ------------------------------------------------------------------------- */
+
+static void on_pass(lane_pass *pass);
+
+job *job_new(connector *c)
+{
+    job *j = mem_zalloc(sizeof *j);
+
+    j->conn = c;
+    j->pass.tickets = j->tickets;
+    j->pass.go = on_pass;
+    list_push(&c->jobs, &j->link);
+    c->job_count++;
+    c->e->job_count++;
+    return j;
+}
+
+void job_weigh(job *j)
+{
+    size_t now = j->mem.held + sizeof *j;
+
+    j->conn->held += now - j->held;
+    j->conn->e->held += now - j->held;
+    j->held = now;
+}
+
+static void on_timer_closed(uv_handle_t *h) { free(h); }
+
+void job_end(job *j)
+{
+    connector *c = j->conn;
+
+    if (j->timer != NULL) uv_close((uv_handle_t *)j->timer, on_timer_closed);
+    if (j->indexed) map_remove(&c->e->jobs, &j->node);
+    list_remove(&j->link);
+    c->job_count--;
+    c->e->job_count--;
+    c->held -= j->held;
+    c->e->held -= j->held;
+    program_drop(j->run_program);
+    routes_drop(j->run_routes);
+    arena_free(&j->mem);
+    free(j);
+}
+
+static bool same_message(const map_node *node, const void *key)
+{
+    const job *j = (const job *)(const void *)((const char *)node - offsetof(job, node));
+    return strcmp(j->message_id.text, key) == 0;
+}
+
+job *job_find(engine *e, const char *message_id)
+{
+    map_node *node = map_find(&e->jobs, hash_bytes(slice_of(message_id)), same_message, message_id);
+    return node == NULL ? NULL : container_of(node, job, node);
+}
+
+/* The job has ended: there is room for another. */
+static void flow_end(job *j)
+{
+    connector *c = j->conn;
+
+    lanes_leave(&c->lanes, &j->pass);
+    job_end(j);
+    engine_balance(c->e);
+    connector_feed(c);
+}
+
+void flow_abandon(job *j)
+{
+    lanes_leave(&j->conn->lanes, &j->pass);
+    job_end(j);
+}
+
+/* ---- transforming ------------------------------------------------------------------- */
+
+void flow_enter(job *j)
+{
+    connector *c = j->conn;
+
+    map_add(&c->e->jobs, &j->node, hash_bytes(id_slice(&j->message_id)));
+    j->indexed = true;
+    j->state = JOB_QUEUED;
+    lanes_enter(&c->lanes, &j->pass, 0, j->keys, j->key_count);
+}
+
+static void flow_run(job *j)
+{
+    connector *c = j->conn;
+
+    routes_drop(j->run_routes);
+    j->run_routes = routes_keep(c->routes);
+    if (!j->redelivery) {
+        program_drop(j->run_program);
+        j->run_program = program_keep(c->prog);
+    }
+    if (j->msg == NULL || j->run_program == NULL) {      /* it cannot run: run_why says why */
+        flow_transformed(c->e, j);
+        return;
+    }
+    j->state = JOB_RUNNING;
+    transform_put(c->e->pool, j);
+}
+
+/* ---- again, after a restart: deliveries are derived anew ----------------------------- */
+
+typedef struct old_pack { engine *e; id message_id; } old_pack;
+
+static void on_old_pack(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+{
+    old_pack *o = arg;
+    job *j = job_find(o->e, o->message_id.text);
+
+    (void)count; (void)sqlstate;
+    if (j != NULL && e != ERR_CLOSED) {
+        const connector *c = j->conn;
+        vm_scope scope = {
+            .tenant = c->tenant, .connector_id = id_slice(&c->connector_id), .connector_name = c->name,
+            .timezone = c->settings.timezone, .settings = c->settings.script,
+        };
+        if (e != ERR_OK) j->run_why = *why;
+        else if (pg_rows(&results[1]) == 0) (void)err_set(&j->run_why, ERR_NOT_FOUND, "the pack of then is gone");
+        else if (program_new(pg_cell(&results[1], 0, 0), j->run_digest, &scope, &j->run_program, &j->run_why) != ERR_OK)
+            j->run_program = NULL;
+        if (j->run_program == NULL) j->run_error = ERR_SCRIPT;
+        j->pack_pending = false;
+        if (j->pass.behind == 0) on_pass(&j->pass);
+    }
+    free(o);
+}
+
+void flow_again(job *j, slice pack_of_then)
+{
+    connector *c = j->conn;
+    old_pack *o;
+
+    map_add(&c->e->jobs, &j->node, hash_bytes(id_slice(&j->message_id)));
+    j->indexed = true;
+    j->state = JOB_QUEUED;
+    if (slice_is(pack_of_then, pack_digest(c->prog->pack))) {
+        j->run_program = program_keep(c->prog);
+        lanes_enter(&c->lanes, &j->pass, 0, j->keys, j->key_count);
+        return;
+    }
+    j->pack_pending = true;              /* it keeps its place in the lanes meanwhile */
+    o = mem_zalloc(sizeof *o);
+    o->e = c->e;
+    o->message_id = j->message_id;
+    (void)slice_cstr(pack_of_then, j->run_digest, sizeof j->run_digest);
+    feed_pack(c->e->feed, c->tenant, pack_of_then, on_old_pack, o);
+    lanes_enter(&c->lanes, &j->pass, 0, j->keys, j->key_count);
+}
+
+static void on_retry_timer(uv_timer_t *t)
+{
+    job *j = t->data;
+
+    if (j->conn->e->closing) return;
+    if (j->state == JOB_RETRYING) flow_run(j);
+}
+
+static void flow_wait(job *j, int64_t until_us)
+{
+    int64_t left_ms = (until_us - clock_real_us()) / 1000;
+
+    if (j->timer == NULL) {
+        j->timer = mem_zalloc(sizeof *j->timer);
+        if (uv_timer_init(j->conn->e->loop, j->timer) != 0) die("uv_timer_init failed");
+        j->timer->data = j;
+    }
+    j->state = JOB_RETRYING;
+    uv_timer_start(j->timer, on_retry_timer, left_ms < 0 ? 0 : (uint64_t)left_ms, 0);
+}
+
+/* At the head of all its lanes: its turn. */
+static void on_pass(lane_pass *pass)
+{
+    job *j = container_of(pass, job, pass);
+
+    if (j->conn->e->closing || j->pack_pending) return;
+    if (j->next_attempt_us > clock_real_us()) flow_wait(j, j->next_attempt_us);
+    else flow_run(j);
+}
+
+static void on_committed(outcome_op *op, err e, const err_info *why);
+
+static void put_outcome(job *j, const char *status, slice error, int64_t next_us)
+{
+    outcome_op *op = &j->outcome;
+
+    *op = (outcome_op){
+        .kind = OUTCOME_TRANSFORMED, .tenant = j->conn->tenant, .connector_id = id_slice(&j->conn->connector_id),
+        .message_id = j->message_id, .replay = j->replay, .status = status, .attempts_before = j->attempts,
+        .attempts = error.ptr == NULL ? j->attempts : j->attempts + 1, .next_attempt_us = next_us, .error = error,
+        .parsed = j->parsed.len == 0 ? SLICE_NONE : j->parsed,
+        .pack_digest = j->run_program == NULL ? SLICE_NONE : slice_of(pack_digest(j->run_program->pack)), .done = on_committed,
+    };
+    j->attempts = op->attempts;
+    j->state = JOB_COMMITTING;
+}
+
+static void add_deliveries(job *j)
+{
+    outcome_delivery *made = arena_array(&j->mem, outcome_delivery, (size_t)j->plan.count);
+
+    for (int i = 0; i < j->plan.count; i++) {
+        const plan_delivery *d = &j->plan.deliveries[i];
+        made[i] = (outcome_delivery){
+            .delivery_id = id_new(ID_DELIVERY), .service_url = d->to->url, .rule_id = d->rule_id,
+            .needs = d->needs, .need_count = d->need_count, .entry_count = d->entry_count,
+        };
+    }
+    j->outcome.deliveries = made;
+    j->outcome.delivery_count = j->plan.count;
+}
+
+static void add_events(job *j)
+{
+    outcome_event *made = arena_array(&j->mem, outcome_event, j->event_count);
+    int n = 0;
+
+    for (const script_event *ev = j->events; ev != NULL; ev = ev->next) {
+        buf data = buf_in(&j->mem);
+        if (ev->data == NULL) buf_puts(&data, "{}");
+        else json_write(&data, ev->data);
+        made[n++] = (outcome_event){ .event_id = id_new(ID_EVENT), .type = ev->type, .data = buf_slice(&data) };
+    }
+    j->outcome.events = made;
+    j->outcome.event_count = n;
+}
+
+/* Refused on purpose, or by a rule: trying again changes nothing until somebody does. */
+static void put_failure(job *j)
+{
+    const connector *c = j->conn;
+    slice error = arena_dup(&j->mem, slice_of(j->run_why.text));
+    bool last = j->run_error == ERR_REFUSED || j->attempts + 1 >= c->settings.max_attempts;
+    int64_t next = last ? 0 : clock_real_us() + retry_delay_us(j->attempts, c->settings.retry_base_ms, c->settings.retry_cap_ms);
+
+    metric_add(last ? c->count.dead_lettered : c->count.failed, 1);
+    log_line(LOG_WARN, last ? "message.dead_lettered" : "message.failed", log_id("connectorId", id_slice(&c->connector_id)),
+             log_id("messageId", id_slice(&j->message_id)), log_int("attempt", j->attempts + 1),
+             log_word("kind", err_name(j->run_error)));
+    put_outcome(j, last ? "dead_lettered" : "failed", error, next);
+    j->next_attempt_us = next;
+}
+
+void flow_transformed(void *arg, job *j)
+{
+    engine *e = arg;
+
+    job_weigh(j);
+    if (e->closing && j->redelivery) { flow_abandon(j); return; }
+    if (j->redelivery) {
+        deliver_again(e->deliveries, j);
+        return;
+    }
+    if (j->run_error != ERR_OK) {
+        put_failure(j);
+    } else {
+        put_outcome(j, j->plan.count > 0 ? "processing" : "processed", SLICE_NONE, 0);
+        add_deliveries(j);
+        add_events(j);
+    }
+    outcome_put(e->out, &j->outcome);
+}
+
+static void on_committed(outcome_op *op, err e, const err_info *why)
+{
+    job *j = container_of(op, job, outcome);
+    connector *c = j->conn;
+
+    if (e == ERR_STORE && !j->result_refused) {
+        /* The result itself cannot be stored (a character that JSONB refuses, a size):
+         * the message's fault, without its parsed form. */
+        j->result_refused = true;
+        j->attempts = op->attempts_before;
+        j->run_error = ERR_REFUSED;
+        (void)err_set(&j->run_why, ERR_REFUSED, "the result cannot be stored: %s", why->text);
+        j->parsed = SLICE_NONE;
+        put_failure(j);
+        outcome_put(c->e->out, &j->outcome);
+        return;
+    }
+    engine_told(c->e);
+    if (strcmp(op->status, "failed") == 0) {
+        flow_wait(j, j->next_attempt_us);
+    } else if (strcmp(op->status, "processing") == 0) {
+        j->state = JOB_DELIVERING;
+        deliver_start(c->e->deliveries, j);
+    } else {
+        if (strcmp(op->status, "processed") == 0) metric_add(c->count.processed, 1);
+        flow_end(j);
+    }
+}
+
+void flow_delivered(job *j)
+{
+    if (--j->open_deliveries > 0) return;
+    metric_add(j->any_dead ? j->conn->count.dead_lettered : j->conn->count.processed, 1);
+    flow_end(j);
+}
+
+/* ---- trying again -------------------------------------------------------------------- */
+
+static void on_replayed(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+{
+    (void)arg; (void)results; (void)count; (void)sqlstate;
+    if (e != ERR_OK && e != ERR_CLOSED) log_line(LOG_WARN, "message.replay_failed", log_why(why));
+}
+
+void flow_try_again(connector *c, const id *message_id)
+{
+    job *j = job_find(c->e, message_id->text);
+
+    if (j == NULL) feed_replay(c->e->feed, c->tenant, id_slice(message_id), on_replayed, c);
+    else if (j->state == JOB_RETRYING) uv_timer_start(j->timer, on_retry_timer, 0, 0);
+    else if (j->state == JOB_DELIVERING) deliver_retry_now(c->e->deliveries, j);
+}

@@ -1,0 +1,90 @@
+/* engine/inside.h -- the engine's parts, for the files of this folder only. */
+#ifndef ENGINE_INSIDE_H
+#define ENGINE_INSIDE_H
+
+#include "engine/connector.h"
+#include "engine/deliver.h"
+#include "engine/relay.h"
+#include "engine/transform.h"
+#include "net/fetch.h"
+#include "store/feed.h"
+#include "store/quarantine_in.h"
+
+struct engine {
+    uv_loop_t    *loop;
+    const config *cfg;
+    const char   *lua_dir;
+    ingest       *in;
+    outcome      *out;
+    pg           *feed;                  /* reads; holds the lock that makes this the only engine */
+    pg           *ears;                  /* LISTEN */
+    fetch        *http;
+    transform    *pool;
+    deliverer    *deliveries;
+    relay        *relay;
+    map           connectors;            /* by id */
+    list          connector_list;
+    map           jobs;                  /* by message id */
+    size_t        job_count, held;
+    bool          paused;                /* no listener is read: storing falls behind */
+    bool          loaded;                /* connectors were read once */
+    bool          locked;                /* this is the one engine on this database */
+    bool          failover_safe;
+    bool          checking, told_locked;
+    unsigned      loading;               /* queries for connectors under way */
+    bool          closing;
+    err_info      fatal;                 /* code ERR_OK: none */
+    err_info      store_why;             /* why the database is not there */
+    digest       *hash;                  /* the loop's own */
+    uv_timer_t    tick;                  /* once a second */
+    unsigned      parts;                 /* that are still closing */
+    unsigned      closing_step;
+    uint64_t      close_by_ns;
+    void        (*woken)(void *arg);
+    void         *woken_arg;
+    void        (*closed)(void *arg);
+    void         *closed_arg;
+};
+
+/* ---- intake.c: from a frame to a stored message ------------------------------------- */
+
+extern const mllp_server_events intake_events;           /* arg: the connector */
+
+/* Ingests bytes that were released from quarantine; `done` gets the id of the message that they
+ * became, or why they did not. */
+void intake_release(connector *c, slice bytes,
+                    void (*done)(void *arg, const id *message_id, const err_info *why), void *arg);
+
+/* Shutting down: an operation that will not be committed. */
+void intake_lost(ingest_op *op);
+
+/* ---- flow.c: from a stored message to its end ------------------------------------------ */
+
+void flow_enter(job *j);                                 /* into its lanes */
+/* A job whose deliveries are open: transformed again by the pack of then, in its lanes. */
+void flow_again(job *j, slice digest);
+void flow_transformed(void *arg, job *j);                /* back from a thread */
+void flow_delivered(job *j);                             /* one more delivery has ended and is committed */
+/* A failed or dead message was sent again: tried at once (promise P2). */
+void flow_try_again(connector *c, const id *message_id);
+void flow_abandon(job *j);                               /* shutting down: the database has it */
+
+/* Index a job whose `bytes` and `text` are set. */
+must_check err job_parse(job *j, err_info *why);
+
+/* The statements of the feed connection. */
+const pg_statement *const *engine_statements(void);
+
+/* The next step of a clean stop, if it is due. */
+void engine_close_step(engine *e);
+
+/* Events were committed. */
+void engine_told(engine *e);
+
+/* Raises an event about a connector, with the id of what it is about. */
+void engine_tell(connector *c, const char *event, slice about);
+
+/* Stops and goes on reading from all listeners as storing falls behind and catches up. */
+void engine_balance(engine *e);
+
+#endif

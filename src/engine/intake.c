@@ -1,0 +1,388 @@
+/* engine/intake.c -- from a frame to a stored message and its answer.
+ *
+ * A frame is one message or a batch of them. Each becomes a job; what cannot be a message
+ * goes to quarantine. The frame is answered when each of its parts is committed, one
+ * way or the other: an acknowledgement never runs ahead of the disk (promise P1). */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/answer.h"
+#include "engine/inside.h"
+#include "hl7/batch.h"
+#include "hl7/text.h"
+
+/* The parts of one frame, or of one release from quarantine. */
+typedef struct parcel {
+    connector    *conn;
+    mllp_ticket  *ticket;                /* NULL: a release */
+    size_t        waiting, count;
+    buf          *answers;               /* one a part, in order */
+    bool          batch;                 /* wrapped in FHS or BHS: so is the answer */
+    bool          end;                   /* the framing is lost: close after the answer */
+    uint64_t      read_ns;
+    uint64_t      connection;
+    slice         peer;
+    void        (*released)(void *arg, const id *message_id, const err_info *why);
+    void         *arg;
+    id            first;                 /* a release: the message that it became */
+    err_info      why;
+} parcel;
+
+/* A part that goes to quarantine. */
+typedef struct part {
+    parcel  *of;
+    size_t   index;
+    arena    mem;
+    slice    bytes;
+    hl7_head head;
+    answer   say;
+    const char *reason;
+    char     text[sizeof ((err_info *)0)->text];
+} part;
+
+static void parcel_finish(parcel *p)
+{
+    buf all = buf_in(NULL);
+
+    if (p->ticket == NULL) {
+        p->released(p->arg, p->first.text[0] == '\0' ? NULL : &p->first, &p->why);
+    } else {
+        if (p->batch) buf_puts(&all, "BHS|^~\\&\r");
+        for (size_t i = 0; i < p->count; i++) {
+            if (!p->batch && i > 0 && all.len > 0 && p->answers[i].len > 0) buf_put(&all, slice_lit("\x1c\r\x0b"));
+            buf_put(&all, buf_slice(&p->answers[i]));
+        }
+        if (p->batch) buf_printf(&all, "BTS|%zu\r", p->count);
+        metric_observe(p->conn->count.ack_seconds, (double)(clock_ns() - p->read_ns) / 1e9);
+        mllp_answer(p->ticket, buf_slice(&all), p->end);
+    }
+    for (size_t i = 0; i < p->count; i++) buf_free(&p->answers[i]);
+    free(p->answers);
+    buf_free(&all);
+    free(p);
+}
+
+static void part_answer(parcel *p, size_t index, const hl7_head *about, const answer *say)
+{
+    answer_write(&p->answers[index], p->conn->settings.mode, about, say);
+    if (--p->waiting == 0) parcel_finish(p);
+}
+
+/* ---- quarantine ------------------------------------------------------------------------ */
+
+static void part_quarantine(part *q, const char *reason);
+
+static void on_quarantined(void *arg, err e, bool kept, const err_info *why)
+{
+    part *q = arg;
+    parcel *p = q->of;
+
+    if (e == ERR_STORE_LOST) {           /* nobody knows: the row counts the repeat */
+        part_quarantine(q, q->reason);
+        return;
+    }
+    if (e != ERR_OK && e != ERR_CLOSED)
+        log_line(LOG_ERROR, "quarantine.not_kept", log_id("connectorId", id_slice(&p->conn->connector_id)), log_why(why));
+    else if (!kept && e == ERR_OK)
+        log_line(LOG_WARN, "quarantine.full", log_id("connectorId", id_slice(&p->conn->connector_id)));
+    metric_add(kept ? p->conn->count.quarantined : p->conn->count.refused, 1);
+    engine_told(p->conn->e);
+    (void)err_set(&p->why, ERR_REFUSED, "%s", q->text);
+    part_answer(p, q->index, &q->head, &q->say);
+    arena_free(&q->mem);
+    free(q);
+}
+
+static void part_quarantine(part *q, const char *reason)
+{
+    const connector *c = q->of->conn;
+    quarantine_row row = {
+        .tenant = c->tenant, .connector_id = id_slice(&c->connector_id), .reason = reason, .detail = q->text,
+        .bytes = q->bytes, .peer = q->of->peer,
+        .most_rows = c->settings.quarantine_rows, .most_bytes = c->settings.quarantine_bytes,
+    };
+
+    q->reason = reason;
+    quarantine_put(c->e->feed, &row, on_quarantined, q);
+}
+
+/* Puts a part aside: its bytes are copied, for the job or the frame that holds them goes. */
+static void refuse(parcel *p, size_t index, slice bytes, const char *reason, answer say, const char *text)
+{
+    part *q = mem_zalloc(sizeof *q);
+
+    q->of = p;
+    q->index = index;
+    q->bytes = arena_dup(&q->mem, bytes);
+    (void)slice_cstr(slice_of(text), q->text, sizeof q->text);
+    q->say = say;
+    q->say.text = slice_of(q->text);
+    if (!hl7_head_guess(q->bytes, &q->head)) q->head = (hl7_head){ 0 };
+    part_quarantine(q, reason);
+}
+
+/* ---- storing ----------------------------------------------------------------------------- */
+
+struct storing { parcel *of; size_t index; };
+
+static void on_stored(ingest_op *op)
+{
+    job *j = container_of(op, job, store);
+    struct storing *s = j->storing;
+    connector *c = j->conn;
+    static const answer good = { .kind = ANSWER_POSITIVE };
+
+    switch (op->outcome) {
+    case INGEST_STORED:
+        metric_add(c->count.stored, 1);
+        if (s->of->ticket == NULL && s->of->first.text[0] == '\0') s->of->first = j->message_id;
+        part_answer(s->of, s->index, &j->head, &good);
+        engine_told(c->e);
+        j->seq = op->seq;
+        connector_enter(c, j);           /* the job's from here on */
+        return;
+    case INGEST_REPEAT:
+        metric_add(c->count.repeated, 1);
+        if (s->of->ticket == NULL) s->of->first = op->found_id;
+        part_answer(s->of, s->index, &j->head, &good);
+        if (strcmp(op->found_status, "failed") == 0 || strcmp(op->found_status, "dead_lettered") == 0)
+            flow_try_again(c, &op->found_id);
+        break;
+    case INGEST_REUSED:
+        refuse(s->of, s->index, j->bytes, "reused-id",
+                   (answer){ .kind = ANSWER_REJECT, .error = HL7_ERROR_DUPLICATE_KEY, .location = slice_lit("MSH-10") },
+                   "this control id was used before for a message of other content");
+        break;
+    case INGEST_REFUSED:
+        refuse(s->of, s->index, j->bytes, "refused-by-store",
+                   (answer){ .kind = ANSWER_ERROR, .error = HL7_ERROR_INTERNAL },
+                   op->why.text);
+        break;
+    }
+    job_end(j);
+    engine_balance(c->e);
+}
+
+void intake_lost(ingest_op *op)
+{
+    parcel *p = container_of(op, job, store)->storing->of;
+
+    p->end = true;                       /* no answer: it was not stored, the sender sends it again */
+    if (--p->waiting == 0) parcel_finish(p);
+}
+
+static void hash_piece(void *arg, slice piece) { digest_add(arg, piece); }
+
+err job_parse(job *j, err_info *why)
+{
+    bool exact;
+    hl7_msg *raw;
+    err e = hl7_parse(&j->mem, j->bytes, &raw, why);
+
+    if (e != ERR_OK) return e;
+    hl7_head_read(raw, &j->head);
+    hl7_decode(&j->mem, j->bytes, j->head.charset, j->head.delims.repetition, &j->text, &exact);
+    j->msg = raw;
+    j->exact = exact;
+    return exact ? ERR_OK : hl7_parse(&j->mem, j->text, (hl7_msg **)&j->msg, why);
+}
+
+static bool type_is_taken(const connector *c, slice type)
+{
+    for (size_t i = 0; i < c->type_count; i++)
+        if (hl7_type_matches(c->types[i], type)) return true;
+    return c->type_count == 0;
+}
+
+static slice or_none(slice s) { return s.len == 0 ? SLICE_NONE : s; }
+
+/* What a header must have before the message can have a row. */
+static const char *head_wrong(const connector *c, const hl7_head *h, slice type, answer *say, const char **text)
+{
+    say->kind = ANSWER_REJECT;
+    if (h->control_id.len == 0 || hl7_is_null(h->control_id)) {
+        say->error = HL7_ERROR_FIELD_MISSING;
+        say->location = slice_lit("MSH-10");
+        *text = "MSH-10 (message control id) is empty";
+        return "no-control-id";
+    }
+    if (h->type.len == 0 || hl7_is_null(h->type)) {
+        say->error = HL7_ERROR_FIELD_MISSING;
+        say->location = slice_lit("MSH-9");
+        *text = "MSH-9 (message type) is empty";
+        return "no-type";
+    }
+    if (!type_is_taken(c, type)) {
+        say->error = HL7_ERROR_TYPE;
+        say->location = slice_lit("MSH-9");
+        *text = "this connector does not take messages of this type";
+        return "type-not-taken";
+    }
+    return NULL;
+}
+
+static void take_message(parcel *p, size_t index, slice bytes)
+{
+    connector *c = p->conn;
+    job *j = job_new(c);
+    answer say = { 0 };
+    const char *reason, *text = NULL;
+    err_info why;
+    slice type;
+
+    j->bytes = arena_dup(&j->mem, bytes);
+    if (job_parse(j, &why) != ERR_OK) {
+        refuse(p, index, bytes, "bad-message", (answer){ .kind = ANSWER_REJECT, .error = HL7_ERROR_SEQUENCE }, why.text);
+        job_end(j);
+        return;
+    }
+    hl7_head_read(j->msg, &j->head);
+    type = hl7_head_type(&j->mem, &j->head);
+    reason = head_wrong(c, &j->head, type, &say, &text);
+    if (reason != NULL) {
+        refuse(p, index, bytes, reason, say, text);
+        job_end(j);
+        return;
+    }
+    j->key_count = hl7_keys(&j->mem, j->msg, c->settings.key_paths, c->settings.key_path_count, j->keys);
+    digest_reset(c->e->hash);
+    hl7_stable_bytes(j->msg, hash_piece, c->e->hash);
+    j->received_us = clock_real_us();
+    j->read_ns = p->read_ns;
+    j->message_id = id_new(ID_MESSAGE);
+    j->storing = arena_new(&j->mem, struct storing);
+    j->storing->of = p;
+    j->storing->index = index;
+    j->store = (ingest_op){
+        .message_id = j->message_id, .tenant = c->tenant, .connector_id = id_slice(&c->connector_id),
+        .type = type, .control_id = j->head.control_id,
+        .sending_app = or_none(j->head.sending_app), .sending_facility = or_none(j->head.sending_facility),
+        .receiving_app = or_none(j->head.receiving_app),
+        .text = j->text, .bytes = j->exact ? SLICE_NONE : j->bytes,
+        .hash = digest_value(c->e->hash), .keys = j->keys, .key_count = j->key_count,
+        .received_us = j->received_us, .connection = p->connection,
+        .accept_reused = c->settings.accept_reused_ids, .done = on_stored,
+    };
+    job_weigh(j);
+    ingest_put(c->e->in, &j->store);
+}
+
+/* ---- frames ---------------------------------------------------------------------------------- */
+
+static parcel *parcel_new(connector *c, size_t parts)
+{
+    parcel *p = mem_zalloc(sizeof *p);
+
+    p->conn = c;
+    p->count = p->waiting = parts;
+    p->answers = mem_zalloc(sizeof *p->answers * parts);
+    p->read_ns = clock_ns();
+    return p;
+}
+
+static bool next_part(hl7_batch *b, slice *message, slice *stray)
+{
+    size_t at;
+
+    *message = *stray = SLICE_NONE;
+    return hl7_batch_next(b, message, &at, stray) || stray->ptr != NULL;
+}
+
+static size_t count_parts(slice bytes)
+{
+    hl7_batch b;
+    slice message, stray;
+    size_t n = 0;
+
+    hl7_batch_open(&b, bytes);
+    while (next_part(&b, &message, &stray)) n += (size_t)(stray.ptr != NULL) + (size_t)(message.ptr != NULL);
+    return n;
+}
+
+static void take_batch(parcel *p, slice bytes)
+{
+    static const answer stray_answer = { .kind = ANSWER_REJECT, .error = HL7_ERROR_SEQUENCE };
+    hl7_batch b;
+    slice message, stray;
+    size_t i = 0;
+
+    hl7_batch_open(&b, bytes);
+    while (next_part(&b, &message, &stray)) {
+        if (stray.ptr != NULL)
+            refuse(p, i++, stray, "bad-message", stray_answer, "bytes of a batch that belong to no message");
+        if (message.ptr != NULL) take_message(p, i++, message);
+    }
+}
+
+static void take_bytes(connector *c, parcel *(*make)(connector *c, size_t parts, void *arg), void *arg, slice bytes)
+{
+    size_t parts = hl7_batch_is(bytes) ? count_parts(bytes) : 1;
+
+    if (hl7_batch_is(bytes) && parts > 0) {
+        parcel *p = make(c, parts, arg);
+        p->batch = slice_starts(bytes, slice_lit("FHS")) || slice_starts(bytes, slice_lit("BHS"));
+        take_batch(p, bytes);
+    } else {
+        take_message(make(c, 1, arg), 0, bytes);
+    }
+}
+
+static parcel *frame_parcel(connector *c, size_t parts, void *arg)
+{
+    mllp_ticket *ticket = arg;
+    parcel *p = parcel_new(c, parts);
+
+    p->ticket = ticket;
+    p->connection = mllp_ticket_conn(ticket);
+    p->peer = mllp_ticket_peer(ticket);
+    return p;
+}
+
+static void on_frame(void *arg, mllp_ticket *ticket, mllp_flaw flaw, slice bytes)
+{
+    connector *c = arg;
+
+    metric_add(c->count.received, 1);
+    metric_set(c->count.last_message, clock_real_us() / 1000000);
+    if (flaw == MLLP_GOOD) {
+        take_bytes(c, frame_parcel, ticket, bytes);
+    } else {
+        answer say = { .kind = ANSWER_REJECT, .error = flaw == MLLP_TOO_LONG ? HL7_ERROR_VALUE_TOO_LONG : HL7_ERROR_SEQUENCE };
+        refuse(frame_parcel(c, 1, ticket), 0, bytes, flaw == MLLP_TOO_LONG ? "too-long" : "bad-framing", say,
+               mllp_flaw_text(flaw));
+    }
+    engine_balance(c->e);
+}
+
+static void on_closed(void *arg, mllp_conn *conn, err e, const err_info *why)
+{
+    const connector *c = arg;
+
+    (void)conn;
+    if (e == ERR_TLS)
+        log_line(LOG_WARN, "connector.tls_refused", log_id("connectorId", id_slice(&c->connector_id)), log_why(why));
+}
+
+const mllp_server_events intake_events = { .frame = on_frame, .closed = on_closed };
+
+/* ---- release from quarantine ------------------------------------------------------------------ */
+
+typedef struct release { void (*done)(void *arg, const id *message_id, const err_info *why); void *arg; } release;
+
+static parcel *release_parcel(connector *c, size_t parts, void *arg)
+{
+    release *r = arg;
+    parcel *p = parcel_new(c, parts);
+
+    p->released = r->done;
+    p->arg = r->arg;
+    return p;
+}
+
+void intake_release(connector *c, slice bytes,
+                    void (*done)(void *arg, const id *message_id, const err_info *why), void *arg)
+{
+    take_bytes(c, release_parcel, &(release){ done, arg }, bytes);
+}

@@ -1,0 +1,91 @@
+/* engine/job.h -- one message on its way: everything that is known of it stands in
+ * one arena, which is freed when the way ends.
+ *
+ *   STORING -> QUEUED (lane) -> RUNNING (thread) -> COMMITTING -> DELIVERING -> ended
+ *                 ^                                    |
+ *                 `---------- RETRYING (timer) <-------'
+ *
+ * A job belongs to the loop's thread, and while RUNNING to one transform thread. */
+#ifndef ENGINE_JOB_H
+#define ENGINE_JOB_H
+
+#include <uv.h>
+
+#include "engine/lanes.h"
+#include "engine/plan.h"
+#include "engine/program.h"
+#include "hl7/head.h"
+#include "store/ingest.h"
+#include "store/outcome.h"
+
+typedef struct connector connector;
+typedef struct engine engine;
+
+typedef enum job_state {
+    JOB_STORING, JOB_QUEUED, JOB_RUNNING, JOB_COMMITTING, JOB_RETRYING, JOB_DELIVERING
+} job_state;
+
+/* A delivery that was read back: made by an earlier run of this message. */
+typedef struct again {
+    id      delivery_id;
+    slice   service_url;
+    int     attempts;
+    int64_t next_attempt_us;
+    bool    ended;
+} again;
+
+typedef struct job {
+    job_state   state;
+    arena       mem;
+    list        link;                    /* in its connector's list of jobs */
+    map_node    node;                    /* in the engine's map by message id, once `indexed` */
+    bool        indexed;
+    connector  *conn;
+    id          message_id;
+    slice       bytes, text;             /* as received; as UTF-8 (the same when it is that) */
+    const hl7_msg *msg;                  /* index over `text` */
+    hl7_head    head;
+    bool        exact;                   /* `text` is `bytes` */
+    slice       keys[HL7_KEYS_MAX];
+    size_t      key_count;
+    int64_t     seq, received_us;
+    uint64_t    read_ns;                 /* when the frame was complete; 0: read back */
+    int         replay, attempts;
+    int64_t     next_attempt_us;         /* 0: at once */
+    bool        redelivery;              /* transformed before: only deliveries are open */
+    again      *again;                   /* its deliveries, by ordinal */
+    int         again_count;
+
+    lane_pass   pass;                    /* the lane of transforming */
+    lane_ticket tickets[HL7_KEYS_MAX];
+    uv_timer_t *timer;                   /* RETRYING; on the heap, closed behind us */
+
+    list        run_link;                /* transform threads */
+    program    *run_program;             /* kept */
+    char        run_digest[SHA256_HEX + 1];      /* of an older pack that is being loaded, */
+    bool        pack_pending;                    /* while this holds */
+    routes     *run_routes;
+    err         run_error;
+    err_info    run_why;
+    slice       parsed;
+    plan        plan;
+    script_event *events;
+    size_t      event_count;
+
+    struct storing *storing;             /* STORING: whom to answer, see intake.c */
+    ingest_op   store;
+    outcome_op  outcome;
+    bool        result_refused;          /* the database would not take the result */
+    size_t      open_deliveries;
+    bool        any_dead;                /* a delivery was dead-lettered */
+    struct delivery *deliveries;         /* plan.count of them, see deliver.h */
+    size_t      held;                    /* bytes accounted to the connector */
+} job;
+
+/* An empty job of a connector, counted there. Frees with job_end. */
+job *job_new(connector *c);
+job *job_find(engine *e, const char *message_id);        /* NULL when it is not in memory */
+void job_weigh(job *j);                  /* accounts what its arena holds by now */
+void job_end(job *j);
+
+#endif

@@ -1,0 +1,130 @@
+/* engine/plan.c -- groups resources by service in the order in which services first
+ * appear, and finds references that cross from one service to another. */
+#include "engine/plan.h"
+
+#include "fhir/resource.h"
+
+static const slice urn = slice_lit("urn:uuid:");
+
+static plan_delivery *delivery_for(arena *mem, plan *p, const service *to, slice rule_id, int most)
+{
+    plan_delivery *d;
+
+    for (int i = 0; i < p->count; i++)
+        if (slice_eq(p->deliveries[i].to->url, to->url)) return &p->deliveries[i];
+    d = &p->deliveries[p->count++];
+    d->to = to;
+    d->rule_id = rule_id;
+    d->entries = arena_array(mem, plan_entry, (size_t)most);
+    return d;
+}
+
+static err place(arena *mem, const script_resource *r, const routes *by, plan *p, int most, err_info *why)
+{
+    const service *to = NULL;
+    slice rule_id = SLICE_NONE;
+    plan_delivery *d;
+    int at = 0;
+
+    if (r->to.len > 0) {
+        to = routes_service(by, r->to);
+        if (to == NULL)
+            return err_set(why, ERR_REFUSED, "%.*s: the script names the service '%.*s', which this tenant does not reach",
+                           (int)r->type.len, r->type.ptr, (int)r->to.len, r->to.ptr);
+    } else {
+        const routing_rule *rule = routes_find(by, mem, r->resource);
+        if (rule == NULL)
+            return err_set(why, ERR_REFUSED, "no active routing rule for %.*s: add one (interop rule add --type %.*s …)",
+                           (int)r->type.len, r->type.ptr, (int)r->type.len, r->type.ptr);
+        if (rule->to == NULL)
+            return err_set(why, ERR_REFUSED, "%.*s: the service of rule %.*s is not one that this tenant reaches",
+                           (int)r->type.len, r->type.ptr, (int)rule->id.len, rule->id.ptr);
+        to = rule->to;
+        rule_id = rule->id;
+    }
+    d = delivery_for(mem, p, to, rule_id, most);
+    while (at < d->entry_count && !slice_eq(d->entries[at].full_url, r->full_url)) at++;
+    if (at == d->entry_count) d->entry_count++;          /* put twice: the later one counts */
+    d->entries[at] = (plan_entry){
+        .resource = r->resource, .full_url = r->full_url, .type = r->type,
+        .if_none_exist = r->if_none_exist, .owned = r->owned
+    };
+    return ERR_OK;
+}
+
+typedef struct crossing { const plan *plan; int from; bool *needs; } crossing;
+
+static void find_crossing(void *arg, slice element, json *reference)
+{
+    crossing *c = arg;
+    int delivery, entry;
+
+    (void)element;
+    if (!slice_starts(reference->text, urn)) return;
+    for (int i = 0; i < c->plan->deliveries[c->from].entry_count; i++)
+        if (slice_eq(c->plan->deliveries[c->from].entries[i].full_url, reference->text)) return;
+    if (plan_find(c->plan, reference->text, &delivery, &entry)) c->needs[delivery] = true;
+}
+
+static void find_needs(arena *mem, plan *p, int from)
+{
+    plan_delivery *d = &p->deliveries[from];
+    crossing c = { p, from, arena_array(mem, bool, (size_t)p->count) };
+
+    for (int i = 0; i < d->entry_count; i++) fhir_references(d->entries[i].resource, find_crossing, &c);
+    d->needs = arena_array(mem, int, (size_t)p->count);
+    for (int i = 0; i < p->count; i++)
+        if (c.needs[i]) d->needs[d->need_count++] = i;
+}
+
+/* Services that wait for each other would wait for ever. */
+static bool has_circle(arena *mem, const plan *p)
+{
+    bool *free_to_go = arena_array(mem, bool, (size_t)p->count);
+    int left = p->count;
+
+    for (bool moved = true; moved && left > 0;) {
+        moved = false;
+        for (int i = 0; i < p->count; i++) {
+            bool go = !free_to_go[i];
+            for (int k = 0; go && k < p->deliveries[i].need_count; k++)
+                go = free_to_go[p->deliveries[i].needs[k]];
+            if (!go) continue;
+            free_to_go[i] = moved = true;
+            left--;
+        }
+    }
+    return left > 0;
+}
+
+err plan_make(arena *mem, const script_result *result, const routes *by, plan *out, err_info *why)
+{
+    int most = (int)result->resource_count;
+
+    *out = (plan){ 0 };
+    if (most == 0) return ERR_OK;
+    out->deliveries = arena_array(mem, plan_delivery, (size_t)most);
+    for (const script_resource *r = result->resources; r != NULL; r = r->next) {
+        err e = place(mem, r, by, out, most, why);
+        if (e != ERR_OK) return e;
+    }
+    if (out->count < 2) return ERR_OK;
+    for (int i = 0; i < out->count; i++) find_needs(mem, out, i);
+    if (has_circle(mem, out))
+        return err_set(why, ERR_REFUSED, "services of this message refer to each other in a circle: "
+                                         "route what refers to each other to one service");
+    return ERR_OK;
+}
+
+bool plan_find(const plan *p, slice full_url, int *delivery, int *entry)
+{
+    for (int i = 0; i < p->count; i++) {
+        for (int k = 0; k < p->deliveries[i].entry_count; k++) {
+            if (!slice_eq(p->deliveries[i].entries[k].full_url, full_url)) continue;
+            *delivery = i;
+            *entry = k;
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,327 @@
+/* engine/transform.c -- a run queue for each tenant, a few threads, a bounded set of Lua states
+ * on each thread. */
+#include "engine/transform.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/queue.h"
+#include "engine/connector.h"
+#include "hl7/json.h"
+
+enum { MAX_THREADS = 64, STATES_PER_THREAD = 512 };
+
+typedef struct tenant_queue {
+    map_node node;
+    list     link;                       /* among the tenants that have jobs, when it has */
+    list     jobs;
+    uint64_t used_ns;                    /* CPU time, the measure of fairness */
+    size_t   running;
+    size_t   name_len;
+    char     name[];
+} tenant_queue;
+
+/* One Lua state of a thread, for one connector. */
+typedef struct state {
+    list     link;                       /* newest use first */
+    map_node node;
+    program *prog;
+    vm      *lua;
+    id       connector_id;
+} state;
+
+typedef struct worker {
+    transform *pool;
+    pthread_t  thread;
+    list       states;
+    map        by_connector;
+    size_t     state_count;
+} worker;
+
+struct transform {
+    pthread_mutex_t lock;
+    pthread_cond_t  filled;
+    map             tenants;
+    list            active;              /* tenant_queue with jobs */
+    uint64_t        total_ns, least_ns;  /* least_ns: where a tenant that was idle begins */
+    bool            closing;
+    queue           ended;               /* jobs on their way back */
+    uv_async_t      wake;
+    unsigned        count;
+    size_t          waiting;             /* loop's thread only */
+    worker          workers[MAX_THREADS];
+    void          (*done)(void *arg, job *j);
+    void           *arg;
+    void          (*closed)(void *arg);
+    void           *closed_arg;
+};
+
+/* ---- Lua states ------------------------------------------------------------------ */
+
+static bool same_connector(const map_node *node, const void *key)
+{
+    const state *s = (const state *)(const void *)((const char *)node - offsetof(state, node));
+    return strcmp(s->connector_id.text, key) == 0;
+}
+
+static void state_drop(worker *w, state *s)
+{
+    map_remove(&w->by_connector, &s->node);
+    list_remove(&s->link);
+    w->state_count--;
+    vm_close(s->lua);
+    program_drop(s->prog);
+    free(s);
+}
+
+static state *state_find(worker *w, const char *connector_id)
+{
+    map_node *node = map_find(&w->by_connector, hash_bytes(slice_of(connector_id)), same_connector, connector_id);
+    return node == NULL ? NULL : container_of(node, state, node);
+}
+
+/* The state for a job's program; one for an older program of its connector is closed. */
+static err state_get(worker *w, const job *j, state **out, err_info *why)
+{
+    const char *connector_id = connector_id_of(j->conn)->text;
+    state *s = state_find(w, connector_id);
+    vm *lua = NULL;
+    err e;
+
+    if (s != NULL && s->prog != j->run_program) { state_drop(w, s); s = NULL; }
+    if (s == NULL) {
+        e = vm_open(j->run_program->pack, &j->run_program->scope, &j->run_program->limits, &lua, why);
+        if (e != ERR_OK) return e;
+        if (w->state_count == STATES_PER_THREAD) state_drop(w, container_of(w->states.prev, state, link));
+        s = mem_zalloc(sizeof *s);
+        s->prog = program_keep(j->run_program);
+        s->lua = lua;
+        s->connector_id = *connector_id_of(j->conn);
+        list_init(&s->link);
+        map_add(&w->by_connector, &s->node, hash_bytes(slice_of(connector_id)));
+        w->state_count++;
+    }
+    list_remove(&s->link);
+    list_push_front(&w->states, &s->link);
+    *out = s;
+    return ERR_OK;
+}
+
+/* ---- one job --------------------------------------------------------------------- */
+
+static err job_run(worker *w, job *j)
+{
+    vm_input input = { j->msg, id_slice(&j->message_id), j->received_us };
+    script_result result = { 0 };
+    buf parsed = buf_in(&j->mem);
+    state *s;
+    err e;
+
+    /* A redelivery was stored before; its parsed form stands already. */
+    if (!j->redelivery) {
+        hl7_json_write(&parsed, j->msg);
+        j->parsed = buf_slice(&parsed);
+    }
+    e = state_get(w, j, &s, &j->run_why);
+    if (e != ERR_OK) return e;
+    e = vm_transform(s->lua, &input, &j->mem, &result, &j->run_why);
+    if (e == ERR_BUDGET) state_drop(w, s);
+    if (e != ERR_OK) return e;
+    if (result.refused)
+        return err_set(&j->run_why, ERR_REFUSED, "refused by the script: %.*s", (int)result.reason.len, result.reason.ptr);
+    if (result.hl7_count > 0)
+        return err_set(&j->run_why, ERR_REFUSED, "out:hl7 needs an outbound connector named '%.*s', and there is none",
+                       (int)result.hl7->connector.len, result.hl7->connector.ptr);
+    e = plan_make(&j->mem, &result, j->run_routes, &j->plan, &j->run_why);
+    j->events = result.events;
+    j->event_count = result.event_count;
+    return e;
+}
+
+/* ---- whose turn it is ---------------------------------------------------------------- */
+
+static tenant_queue *least_used(transform *t)
+{
+    tenant_queue *best = NULL;
+
+    list_each(l, &t->active) {
+        tenant_queue *q = container_of(l, tenant_queue, link);
+        if (best == NULL || q->used_ns < best->used_ns) best = q;
+    }
+    return best;
+}
+
+static job *take_job(transform *t, tenant_queue **from)
+{
+    tenant_queue *q;
+    job *j;
+
+    while ((q = least_used(t)) == NULL) {
+        if (t->closing) return NULL;
+        (void)pthread_cond_wait(&t->filled, &t->lock);
+    }
+    j = container_of(list_pop(&q->jobs), job, run_link);
+    if (list_empty(&q->jobs)) list_remove(&q->link);
+    t->least_ns = q->used_ns;
+    q->running++;
+    *from = q;
+    return j;
+}
+
+static void *worker_main(void *arg)
+{
+    worker *w = arg;
+    transform *t = w->pool;
+    tenant_queue *from;
+    job *j;
+
+    (void)pthread_mutex_lock(&t->lock);
+    while ((j = take_job(t, &from)) != NULL) {
+        uint64_t before = clock_cpu_ns(), used;
+
+        (void)pthread_mutex_unlock(&t->lock);
+        j->run_error = job_run(w, j);
+        used = clock_cpu_ns() - before;
+        if (queue_put(&t->ended, &j->run_link)) (void)uv_async_send(&t->wake);
+        (void)pthread_mutex_lock(&t->lock);
+        from->used_ns += used;
+        from->running--;
+        t->total_ns += used;
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+    while (!list_empty(&w->states)) state_drop(w, container_of(w->states.next, state, link));
+    map_free(&w->by_connector);
+    return NULL;
+}
+
+static void on_wake(uv_async_t *a)
+{
+    transform *t = container_of(a, transform, wake);
+    list ended;
+
+    list_init(&ended);
+    queue_drain(&t->ended, &ended);
+    for (list *l; (l = list_pop(&ended)) != NULL;) {
+        t->waiting--;
+        t->done(t->arg, container_of(l, job, run_link));
+    }
+}
+
+static bool same_tenant(const map_node *node, const void *key)
+{
+    const tenant_queue *q = (const tenant_queue *)(const void *)((const char *)node - offsetof(tenant_queue, node));
+    const slice *name = key;
+    return slice_eq((slice){ q->name, q->name_len }, *name);
+}
+
+static tenant_queue *queue_for(transform *t, slice tenant)
+{
+    uint64_t hash = hash_bytes(tenant);
+    map_node *node = map_find(&t->tenants, hash, same_tenant, &tenant);
+    tenant_queue *q;
+
+    if (node != NULL) return container_of(node, tenant_queue, node);
+    q = mem_zalloc(sizeof *q + tenant.len);
+    q->name_len = tenant.len;
+    if (tenant.len > 0) memcpy(q->name, tenant.ptr, tenant.len);
+    list_init(&q->jobs);
+    list_init(&q->link);
+    map_add(&t->tenants, &q->node, hash);
+    return q;
+}
+
+void transform_put(transform *t, job *j)
+{
+    tenant_queue *q;
+
+    t->waiting++;
+    j->run_error = ERR_OK;
+    j->plan = (plan){ 0 };
+    (void)pthread_mutex_lock(&t->lock);
+    q = queue_for(t, j->store.tenant);
+    if (list_empty(&q->jobs)) {
+        /* Idle time earns nothing: it begins level with who is served now. */
+        if (q->running == 0 && q->used_ns < t->least_ns) q->used_ns = t->least_ns;
+        list_push(&t->active, &q->link);
+    }
+    list_push(&q->jobs, &j->run_link);
+    (void)pthread_cond_signal(&t->filled);
+    (void)pthread_mutex_unlock(&t->lock);
+}
+
+size_t transform_waiting(const transform *t) { return t->waiting; }
+
+uint64_t transform_cpu_ns(transform *t)
+{
+    uint64_t total;
+
+    (void)pthread_mutex_lock(&t->lock);
+    total = t->total_ns;
+    (void)pthread_mutex_unlock(&t->lock);
+    return total;
+}
+
+/* ---- life ----------------------------------------------------------------------------- */
+
+transform *transform_open(uv_loop_t *loop, unsigned threads, void (*done)(void *arg, job *j), void *arg)
+{
+    transform *t = mem_zalloc(sizeof *t);
+    static const int loops[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD };
+    sigset_t all, before;
+
+    t->done = done;
+    t->arg = arg;
+    t->count = threads > MAX_THREADS ? MAX_THREADS : threads;
+    list_init(&t->active);
+    queue_init(&t->ended);
+    if (pthread_mutex_init(&t->lock, NULL) != 0 || pthread_cond_init(&t->filled, NULL) != 0 ||
+        uv_async_init(loop, &t->wake, on_wake) != 0) die("transform_open failed");
+    /* The process's signals belong to the loop; a thread's own budget signal must reach it. */
+    (void)sigemptyset(&all);
+    for (size_t i = 0; i < countof(loops); i++) (void)sigaddset(&all, loops[i]);
+    (void)pthread_sigmask(SIG_BLOCK, &all, &before);
+    for (unsigned i = 0; i < t->count; i++) {
+        t->workers[i].pool = t;
+        list_init(&t->workers[i].states);
+        if (pthread_create(&t->workers[i].thread, NULL, worker_main, &t->workers[i]) != 0)
+            die("pthread_create failed");
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return t;
+}
+
+static void free_tenant(map_node *node, void *arg)
+{
+    (void)arg;
+    free(container_of(node, tenant_queue, node));
+}
+
+static void on_async_closed(uv_handle_t *h)
+{
+    transform *t = container_of((uv_async_t *)h, transform, wake);
+    void (*closed)(void *) = t->closed;
+    void *arg = t->closed_arg;
+
+    map_each(&t->tenants, free_tenant, NULL);
+    map_free(&t->tenants);
+    queue_fini(&t->ended);
+    (void)pthread_cond_destroy(&t->filled);
+    (void)pthread_mutex_destroy(&t->lock);
+    free(t);
+    closed(arg);
+}
+
+void transform_close(transform *t, void (*closed)(void *arg), void *arg)
+{
+    t->closed = closed;
+    t->closed_arg = arg;
+    (void)pthread_mutex_lock(&t->lock);
+    t->closing = true;
+    (void)pthread_cond_broadcast(&t->filled);
+    (void)pthread_mutex_unlock(&t->lock);
+    for (unsigned i = 0; i < t->count; i++) (void)pthread_join(t->workers[i].thread, NULL);
+    on_wake(&t->wake);
+    uv_close((uv_handle_t *)&t->wake, on_async_closed);
+}

@@ -1,0 +1,146 @@
+/* script/budget.c -- timers that stop a script, and the hook that keeps it stopped. */
+#include "script/budget.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "script/state.h"
+
+#define BUDGET_SIGNAL (SIGRTMIN + 5)
+
+/* A timer's expiry is repeated, in case that the first hook was installed just
+ * where the interpreter was leaving the function that it marked. */
+#define REPEAT_NS 1000000
+
+/* The timers of one thread. They point at this with their signals, so that the
+ * handler needs no thread-local storage of its own. */
+typedef struct thread_timers {
+    timer_t          cpu, wall;
+    bool             made;
+    budget *volatile running;
+} thread_timers;
+
+static _Thread_local thread_timers mine;
+static pthread_key_t at_thread_exit;
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+    thread_timers *t = info->si_value.sival_ptr;
+    (void)sig, (void)context;
+
+    if (info->si_code != SI_TIMER || t == NULL || t->running == NULL) return;
+    int kept = errno;
+    (void)budget_look(t->running);       /* a late signal of the run before finds budget left */
+    errno = kept;
+}
+
+static void delete_timers(void *arg)
+{
+    thread_timers *t = arg;
+
+    t->running = NULL;
+    (void)timer_delete(t->cpu);
+    (void)timer_delete(t->wall);
+    t->made = false;
+}
+
+static void install_handler(void)
+{
+    struct sigaction action = { .sa_sigaction = on_signal,
+                                .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK };
+
+    (void)sigemptyset(&action.sa_mask);
+    if (sigaction(BUDGET_SIGNAL, &action, NULL) != 0 ||
+        pthread_key_create(&at_thread_exit, delete_timers) != 0)
+        die("budget: no signal handler");
+}
+
+static bool make_timer(clockid_t clock, timer_t *out)
+{
+    struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = BUDGET_SIGNAL };
+
+    event._sigev_un._tid = gettid();
+    event.sigev_value.sival_ptr = &mine;
+    return timer_create(clock, &event, out) == 0;
+}
+
+static err make_timers(err_info *why)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    sigset_t set;
+
+    (void)pthread_once(&once, install_handler);
+    if (!make_timer(CLOCK_THREAD_CPUTIME_ID, &mine.cpu))
+        return err_set(why, ERR_IO, "no timer for scripts: %s", strerror(errno));
+    if (!make_timer(CLOCK_MONOTONIC, &mine.wall)) {
+        err e = err_set(why, ERR_IO, "no timer for scripts: %s", strerror(errno));
+        (void)timer_delete(mine.cpu);
+        return e;
+    }
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, BUDGET_SIGNAL);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    mine.made = true;
+    (void)pthread_setspecific(at_thread_exit, &mine);
+    return ERR_OK;
+}
+
+static void arm(timer_t timer, uint64_t ns)
+{
+    struct itimerspec when = { .it_value = { (time_t)(ns / 1000000000), (long)(ns % 1000000000) } };
+
+    if (ns > 0) when.it_interval.tv_nsec = REPEAT_NS;
+    (void)timer_settime(timer, 0, &when, NULL);
+}
+
+err budget_start(budget *b, uint64_t cpu_ns, uint64_t wall_ns, err_info *why)
+{
+    if (!mine.made && make_timers(why) != ERR_OK) return why == NULL ? ERR_IO : why->code;
+    b->steps = 0;
+    b->cpu_end = clock_cpu_ns() + cpu_ns;
+    b->wall_end = clock_ns() + wall_ns;
+    mine.running = b;
+    arm(mine.cpu, cpu_ns);
+    arm(mine.wall, wall_ns);
+    return ERR_OK;
+}
+
+void budget_stop(budget *b)
+{
+    if (mine.running != b) return;
+    mine.running = NULL;
+    arm(mine.cpu, 0);
+    arm(mine.wall, 0);
+}
+
+bool budget_look(budget *b)
+{
+    b->steps = 0;
+    if (b->spent != BUDGET_LEFT) budget_spend(b, (budget_kind)b->spent);
+    else if (clock_cpu_ns() >= b->cpu_end) budget_spend(b, BUDGET_CPU);
+    else if (clock_ns() >= b->wall_end) budget_spend(b, BUDGET_WALL);
+    return b->spent != BUDGET_LEFT;
+}
+
+static void on_instruction(lua_State *L, lua_Debug *ar)
+{
+    budget *b = &vm_of(L)->budget;
+
+    lua_sethook(L, on_instruction, LUA_MASKCOUNT, 1);
+    if (lua_getinfo(L, "Sl", ar) != 0 && ar->currentline > 0)
+        lua_pushfstring(L, "%s:%d: ", ar->short_src, ar->currentline);
+    else
+        lua_pushliteral(L, "");
+    state_push_spent(L, (budget_kind)b->spent);
+    lua_concat(L, 2);
+    (void)lua_error(L);
+}
+
+void budget_spend(budget *b, budget_kind kind)
+{
+    if (b->spent == BUDGET_LEFT) b->spent = (sig_atomic_t)kind;
+    lua_sethook(b->L, on_instruction, LUA_MASKCOUNT, 1);
+}

@@ -1,0 +1,166 @@
+/* script/lib_value.c -- a field, one repetition of it, or a component, as a datatype
+ * function gets it:
+ *
+ *   value:get(n [, m])   component n (its subcomponent m) as text; of a component,
+ *                        subcomponent n. nil when empty, hl7.null for ""
+ *   value:sub(n)         component n as a value of its own, nil when empty
+ *   value:text()         the whole first component
+ *   value:raw()          as it was sent
+ *   value:count()        of repetitions
+ *   value:is_null()      "" was sent
+ *   value:is_empty()     nothing, or nothing but separators
+ *
+ * A box points into the message and remembers its run: used in a later one it
+ * raises, where it would read freed memory. */
+#include "hl7/text.h"
+#include "script/state.h"
+#include "script/value.h"
+
+void text_push(lua_State *L, const hl7_msg *m, slice raw)
+{
+    vm *v = vm_of(L);
+
+    if (raw.len == 0) {
+        lua_pushnil(L);
+    } else if (hl7_is_null(raw)) {
+        null_push(L);
+    } else if (memchr(raw.ptr, hl7_delims_of(m)->escape, raw.len) == NULL) {
+        lua_pushlstring(L, raw.ptr, raw.len);
+    } else {
+        arena_reset(&v->scratch);
+        slice text = hl7_unescape(&v->scratch, m, raw);
+        if (text.len == 0) lua_pushnil(L);
+        else lua_pushlstring(L, text.ptr, text.len);
+    }
+}
+
+void value_push(lua_State *L, const hl7_msg *m, slice raw, value_level level, bool opaque)
+{
+    value_box *box = lua_newuserdatauv(L, sizeof *box, 0);
+
+    *box = (value_box){ m, raw, vm_of(L)->generation, level, opaque };
+    luaL_setmetatable(L, VALUE_TYPE);
+}
+
+void field_push(lua_State *L, const hl7_msg *m, size_t segment, size_t field)
+{
+    slice raw = hl7_field(m, segment, field);
+
+    if (raw.len == 0) lua_pushnil(L);
+    else value_push(L, m, raw, VALUE_FIELD, segment == 0 && field <= 2);
+}
+
+bool value_is_empty(const hl7_msg *m, slice raw)
+{
+    const hl7_delims *d = hl7_delims_of(m);
+
+    for (size_t i = 0; i < raw.len; i++) {
+        char c = raw.ptr[i];
+        if (c != d->component && c != d->subcomponent && c != d->repetition) return false;
+    }
+    return true;
+}
+
+static const value_box *check_value(lua_State *L)
+{
+    const value_box *box = luaL_checkudata(L, 1, VALUE_TYPE);
+
+    luaL_argcheck(L, box->generation == vm_of(L)->generation, 1, "field used after its run ended");
+    return box;
+}
+
+/* The repetition that is meant: of a whole field the first. */
+static slice repetition_of(const value_box *box)
+{
+    if (box->level != VALUE_FIELD || box->opaque) return box->raw;
+    return hl7_part(box->raw, hl7_delims_of(box->msg)->repetition, 1);
+}
+
+static slice part_of(const value_box *box, size_t comp, size_t sub)
+{
+    const hl7_delims *d = hl7_delims_of(box->msg);
+
+    if (box->opaque) return comp == 1 && sub <= 1 ? box->raw : SLICE_NONE;
+    if (box->level == VALUE_COMPONENT) return hl7_part(box->raw, d->subcomponent, comp);
+    slice component = hl7_part(repetition_of(box), d->component, comp);
+    return sub == 0 ? component : hl7_part(component, d->subcomponent, sub);
+}
+
+static size_t check_number(lua_State *L, int index)
+{
+    lua_Integer n = luaL_checkinteger(L, index);
+
+    luaL_argcheck(L, n >= 1 && n < UINT16_MAX, index, "components count from 1");
+    return (size_t)n;
+}
+
+static int value_get(lua_State *L)
+{
+    const value_box *box = check_value(L);
+    size_t comp = luaL_opt(L, check_number, 2, 1), sub = luaL_opt(L, check_number, 3, 1);
+
+    luaL_argcheck(L, box->level != VALUE_COMPONENT || lua_isnoneornil(L, 3), 3,
+                  "a component has only subcomponents");
+    text_push(L, box->msg, part_of(box, comp, sub));
+    return 1;
+}
+
+static int value_sub(lua_State *L)
+{
+    const value_box *box = check_value(L);
+    slice raw = part_of(box, check_number(L, 2), 0);
+
+    if (value_is_empty(box->msg, raw)) lua_pushnil(L);
+    else value_push(L, box->msg, raw, VALUE_COMPONENT, box->opaque);
+    return 1;
+}
+
+static int value_text(lua_State *L)
+{
+    const value_box *box = check_value(L);
+
+    text_push(L, box->msg, box->level == VALUE_COMPONENT ? box->raw : part_of(box, 1, 0));
+    return 1;
+}
+
+static int value_raw(lua_State *L)
+{
+    const value_box *box = check_value(L);
+
+    lua_pushlstring(L, box->raw.ptr, box->raw.len);
+    return 1;
+}
+
+static int value_count(lua_State *L)
+{
+    const value_box *box = check_value(L);
+    bool one = box->level != VALUE_FIELD || box->opaque;
+
+    lua_pushinteger(L, one ? 1 : (lua_Integer)hl7_part_count(box->raw, hl7_delims_of(box->msg)->repetition));
+    return 1;
+}
+
+static int value_is_null(lua_State *L)
+{
+    lua_pushboolean(L, hl7_is_null(repetition_of(check_value(L))));
+    return 1;
+}
+
+static int value_empty(lua_State *L)
+{
+    const value_box *box = check_value(L);
+
+    lua_pushboolean(L, !box->opaque && value_is_empty(box->msg, box->raw));
+    return 1;
+}
+
+void lib_value_open(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        { "get", value_get },     { "sub", value_sub },         { "text", value_text },
+        { "raw", value_raw },     { "count", value_count },     { "is_null", value_is_null },
+        { "is_empty", value_empty }, { NULL, NULL }
+    };
+
+    box_type(L, VALUE_TYPE, NULL, methods);
+}

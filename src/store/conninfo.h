@@ -1,0 +1,32 @@
+/* store/conninfo.h -- where PostgreSQL is: a connection string whose host names are
+ * resolved without blocking the loop (PQconnectStart would block on them). */
+#ifndef STORE_CONNINFO_H
+#define STORE_CONNINFO_H
+
+#include <libpq-fe.h>
+#include <uv.h>
+
+#include "base/base.h"
+
+typedef struct conninfo conninfo;
+
+/* `url` in either of libpq's forms; one that libpq cannot read is told by
+ * conninfo_resolve. */
+conninfo *conninfo_new(const char *url, const char *application);
+void conninfo_free(conninfo *i);
+
+/* Looks up every host name that needs it; `done` is called once, later. An object
+ * that is freed meanwhile does not call. */
+void conninfo_resolve(conninfo *i, uv_loop_t *loop,
+                      void (*done)(void *arg, err e, const err_info *why), void *arg);
+
+/* Begins to connect (PQconnectStartParams). */
+PGconn *conninfo_start(const conninfo *i);
+
+/* libpq's last error as one line; never holds the password. Borrowed. */
+const char *conninfo_error(const PGconn *conn);
+
+/* "engine@127.0.0.1:5432/interop", for messages. */
+char *conninfo_text(const char *url, char *out, size_t cap);
+
+#endif

@@ -1,0 +1,228 @@
+/* store/feed.c -- reading work back, and the configuration that it needs. */
+#include "store/feed.h"
+
+#include "base/ulid.h"
+#include "store/feed_statements.h"
+
+#define US(column) "(extract(epoch FROM " column ") * 1000000)::bigint"
+#define MESSAGE_COLUMNS \
+    "m.id, m.seq, m.raw_payload, m.raw_bytes, m.lane_keys, m.attempt_count, " US("m.next_attempt_at") \
+    ", m.replay_count, " US("m.received_at") ", m.message_type, m.processing_status, m.connector_id"
+
+const pg_statement feed_set_tenant = { "feed_tenant", "SELECT set_config('app.current_tenant_id', $1, true)" };
+
+static const pg_statement messages = {
+    "feed_messages",
+    "SELECT " MESSAGE_COLUMNS " FROM hl7_messages m"
+    " WHERE m.connector_id = $1 AND m.seq > $2 AND m.processing_status IN ('pending', 'processing', 'failed')"
+    "   AND m.transformed_at IS NULL AND m.direction = 'inbound'"
+    " ORDER BY m.seq LIMIT $3"
+};
+
+static const pg_statement message = {
+    "feed_message", "SELECT " MESSAGE_COLUMNS " FROM hl7_messages m WHERE m.id = $1"
+};
+
+static const pg_statement deliveries = {
+    "feed_deliveries",
+    "WITH open AS ("
+    "  SELECT d.message_id, d.replay, min(d.seq) AS first FROM hl7_deliveries d"
+    "  WHERE d.connector_id = $1 AND d.seq > $2 AND d.status IN ('pending', 'failed')"
+    "  GROUP BY d.message_id, d.replay ORDER BY min(d.seq) LIMIT $3)"
+    " SELECT " MESSAGE_COLUMNS ", d.id, o.first, d.ordinal, d.service_url, d.attempt_count, " US("d.next_attempt_at")
+    "  , d.status, m.pack_digest"
+    " FROM open o JOIN hl7_messages m ON m.id = o.message_id AND m.replay_count = o.replay"
+    " JOIN hl7_deliveries d ON d.message_id = o.message_id AND d.replay = o.replay"
+    " ORDER BY o.first, d.ordinal"
+};
+
+static const pg_statement links = {
+    "feed_links",
+    "SELECT d.ordinal, l.entry, l.resource_type, l.resource_id"
+    " FROM hl7_resource_links l JOIN hl7_messages m ON m.id = l.message_id"
+    " JOIN hl7_deliveries d ON d.tenant_id = l.tenant_id AND d.id = l.delivery_id AND d.replay = m.replay_count"
+    " WHERE l.message_id = $1 AND d.status = 'delivered' ORDER BY d.ordinal, l.entry"
+};
+
+static const pg_statement connector_ids = {
+    "feed_connector_ids", "SELECT tenant_id, id FROM interop_connector_ids()"
+};
+
+static const pg_statement connectors = {
+    "feed_connectors",
+    "SELECT tenant_id, id, name, protocol, direction, host, port, tls_enabled, auth_mode, message_types,"
+    "   status, version, pack_digest, settings"
+    " FROM interop_connectors WHERE tenant_id = $1 AND ($2::text IS NULL OR id = $2)"
+};
+
+static const pg_statement services = {
+    "feed_services",
+    "SELECT id, name, url, transactions, concurrency, ca_file FROM fhir_services"
+};
+
+static const pg_statement rules = {
+    "feed_rules",
+    "SELECT id, resource_type, category, profile, service_url, priority FROM fhir_routing_rules WHERE active"
+};
+
+static const pg_statement pack = {
+    "feed_pack", "SELECT archive FROM script_packs WHERE tenant_id = $1 AND digest = $2"
+};
+
+static const pg_statement server = {
+    "feed_server",
+    "SELECT current_setting('fsync'), current_setting('full_page_writes'),"
+    "   current_setting('synchronous_standby_names'), r.rolsuper OR r.rolbypassrls,"
+    "   pg_try_advisory_lock(hashtext('interop engine'))"
+    " FROM pg_roles r WHERE r.rolname = current_user"
+};
+
+const pg_statement *const feed_statements[] = {
+    &feed_set_tenant, &messages, &message, &deliveries, &links, &connector_ids, &connectors, &services, &rules,
+    &pack, &server, &feed_pending, &feed_read_events, &feed_set_published, &feed_stream_events,
+    &feed_stream_newest, &feed_tell_connector, &feed_replay_message, NULL
+};
+
+pg_unit *feed_unit(pg *c, slice tenant)
+{
+    pg_unit *unit = pg_unit_new(c);
+    pg_param *param = arena_array(pg_unit_arena(unit), pg_param, 1);
+
+    param[0] = pg_text(pg_unit_arena(unit), tenant);
+    pg_unit_add(unit, &feed_set_tenant, param, 1);
+    return unit;
+}
+
+void feed_messages(pg *c, slice tenant, slice connector_id, int64_t after_seq, int most, pg_done done, void *arg)
+{
+    pg_unit *unit = feed_unit(c, tenant);
+    arena *mem = pg_unit_arena(unit);
+    pg_param *params = arena_array(mem, pg_param, 3);
+
+    params[0] = pg_text(mem, connector_id);
+    params[1] = pg_int(mem, after_seq);
+    params[2] = pg_int(mem, most);
+    pg_unit_add(unit, &messages, params, 3);
+    pg_submit(unit, done, arg);
+}
+
+static void feed_by_text(pg *c, slice tenant, const pg_statement *st, slice value, pg_done done, void *arg)
+{
+    pg_unit *unit = feed_unit(c, tenant);
+    pg_param *params = arena_array(pg_unit_arena(unit), pg_param, 1);
+
+    params[0] = pg_text(pg_unit_arena(unit), value);
+    pg_unit_add(unit, st, params, 1);
+    pg_submit(unit, done, arg);
+}
+
+void feed_message(pg *c, slice tenant, slice message_id, pg_done done, void *arg)
+{
+    feed_by_text(c, tenant, &message, message_id, done, arg);
+}
+
+void feed_links(pg *c, slice tenant, slice message_id, pg_done done, void *arg)
+{
+    feed_by_text(c, tenant, &links, message_id, done, arg);
+}
+
+void feed_deliveries(pg *c, slice tenant, slice connector_id, int64_t after_seq, int most, pg_done done, void *arg)
+{
+    pg_unit *unit = feed_unit(c, tenant);
+    arena *mem = pg_unit_arena(unit);
+    pg_param *params = arena_array(mem, pg_param, 3);
+
+    params[0] = pg_text(mem, connector_id);
+    params[1] = pg_int(mem, after_seq);
+    params[2] = pg_int(mem, most);
+    pg_unit_add(unit, &deliveries, params, 3);
+    pg_submit(unit, done, arg);
+}
+
+void feed_connector_ids(pg *c, pg_done done, void *arg)
+{
+    pg_unit *unit = pg_unit_new(c);
+
+    pg_unit_add(unit, &connector_ids, NULL, 0);
+    pg_submit(unit, done, arg);
+}
+
+void feed_connectors(pg *c, slice tenant, slice id_or_none, pg_done done, void *arg)
+{
+    pg_unit *unit = feed_unit(c, tenant);
+    arena *mem = pg_unit_arena(unit);
+    pg_param *params = arena_array(mem, pg_param, 2);
+
+    params[0] = pg_text(mem, tenant);
+    params[1] = pg_text(mem, id_or_none);
+    pg_unit_add(unit, &connectors, params, 2);
+    pg_submit(unit, done, arg);
+}
+
+void feed_routes(pg *c, slice tenant, pg_done done, void *arg)
+{
+    pg_unit *unit = feed_unit(c, tenant);
+
+    pg_unit_add(unit, &services, NULL, 0);
+    pg_unit_add(unit, &rules, NULL, 0);
+    pg_submit(unit, done, arg);
+}
+
+void feed_pack(pg *c, slice tenant, slice digest, pg_done done, void *arg)
+{
+    pg_unit *unit = feed_unit(c, tenant);
+    arena *mem = pg_unit_arena(unit);
+    pg_param *params = arena_array(mem, pg_param, 2);
+
+    params[0] = pg_text(mem, tenant);
+    params[1] = pg_text(mem, digest);
+    pg_unit_add(unit, &pack, params, 2);
+    pg_submit(unit, done, arg);
+}
+
+void feed_server(pg *c, pg_done done, void *arg)
+{
+    pg_unit *unit = pg_unit_new(c);
+
+    pg_unit_add(unit, &server, NULL, 0);
+    pg_submit(unit, done, arg);
+}
+
+/* ---- cells ------------------------------------------------------------------------- */
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 0;
+}
+
+slice feed_bytes(arena *mem, slice cell)
+{
+    size_t n = cell.len < 2 ? 0 : (cell.len - 2) / 2;
+    char *bytes;
+
+    if (cell.ptr == NULL) return SLICE_NONE;
+    bytes = arena_alloc(mem, n + 1);
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = (char)(hex_digit(cell.ptr[2 + 2 * i]) << 4 | hex_digit(cell.ptr[3 + 2 * i]));
+    return (slice){ bytes, n };
+}
+
+size_t feed_array(arena *mem, slice cell, slice *out, size_t room)
+{
+    size_t count = 0, i = 1;
+
+    if (cell.len < 2) return 0;
+    while (i + 1 < cell.len && count < room) {
+        bool quoted = cell.ptr[i] == '"';
+        buf element = buf_in(mem);
+
+        if (quoted) i++;
+        while (i + 1 < cell.len && cell.ptr[i] != (quoted ? '"' : ',')) {
+            if (cell.ptr[i] == '\\') i++;
+            buf_putc(&element, cell.ptr[i++]);
+        }
+        i += quoted ? 2 : 1;             /* past the quote and the comma */
+        out[count++] = element.len == 0 ? (slice){ "", 0 } : buf_slice(&element);
+    }
+    return count;
+}

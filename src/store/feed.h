@@ -1,0 +1,90 @@
+/* store/feed.h -- what the engine reads back: work that is open after a restart, a
+ * retry or an overflow, the configuration, and events to publish.
+ *
+ * Each call is one unit on the connection; `done` gets its results, the first of
+ * which (0) belongs to setting the tenant. Columns are named by the enums. */
+#ifndef STORE_FEED_H
+#define STORE_FEED_H
+
+#include "store/pg.h"
+
+/* The statements that the connection must be opened with. */
+extern const pg_statement *const feed_statements[];
+
+/* ---- work ---------------------------------------------------------------------- */
+
+enum { MSG_ID, MSG_SEQ, MSG_TEXT, MSG_BYTES, MSG_KEYS, MSG_ATTEMPTS, MSG_NEXT_US, MSG_REPLAY, MSG_RECEIVED_US,
+       MSG_TYPE, MSG_STATUS, MSG_CONNECTOR, MSG_COLUMNS };
+
+/* Messages of a connector that are not transformed yet, in order, from behind `after_seq`. */
+void feed_messages(pg *c, slice tenant, slice connector_id, int64_t after_seq, int most, pg_done done, void *arg);
+
+/* One message, whatever its state. */
+void feed_message(pg *c, slice tenant, slice message_id, pg_done done, void *arg);
+
+enum { DLV_ID = MSG_COLUMNS, DLV_SEQ, DLV_ORDINAL, DLV_URL, DLV_ATTEMPTS, DLV_NEXT_US, DLV_STATUS, DLV_PACK };
+
+/* Deliveries of transformed messages with at least one open delivery, all of each
+ * message's (the ended ones too), ordered by the message's first open delivery. `most` messages. */
+void feed_deliveries(pg *c, slice tenant, slice connector_id, int64_t after_seq, int most, pg_done done, void *arg);
+
+enum { LINK_ORDINAL, LINK_ENTRY, LINK_TYPE, LINK_RESOURCE };
+
+/* Makes a failed, dead-lettered or processed message pending again, at the tail of its lane, and tells
+ * every engine (channel interop_work). Its open deliveries are superseded. */
+void feed_replay(pg *c, slice tenant, slice message_id, pg_done done, void *arg);
+
+/* What the ended deliveries of a message were answered. */
+void feed_links(pg *c, slice tenant, slice message_id, pg_done done, void *arg);
+
+/* The bytes of a bytea cell in PostgreSQL's hex form, in `mem`; SLICE_NONE for NULL. */
+slice feed_bytes(arena *mem, slice cell);
+
+/* The elements of a text[] cell, at most `room`; returns how many. In `mem`. */
+size_t feed_array(arena *mem, slice cell, slice *out, size_t room);
+
+/* ---- configuration --------------------------------------------------------------- */
+
+/* result 0: tenant, id of every connector of every tenant. */
+void feed_connector_ids(pg *c, pg_done done, void *arg);
+
+enum { CONN_TENANT, CONN_ID, CONN_NAME, CONN_PROTOCOL, CONN_DIRECTION, CONN_HOST, CONN_PORT, CONN_TLS,
+       CONN_AUTH_MODE, CONN_TYPES, CONN_STATUS, CONN_VERSION, CONN_PACK, CONN_SETTINGS };
+
+/* One tenant's connectors; with an id just that one. */
+void feed_connectors(pg *c, slice tenant, slice id_or_none, pg_done done, void *arg);
+
+enum { SVC_ID, SVC_NAME, SVC_URL, SVC_TRANSACTIONS, SVC_CONCURRENCY, SVC_CA };
+enum { RULE_ID, RULE_TYPE, RULE_CATEGORY, RULE_PROFILE, RULE_URL, RULE_PRIORITY };
+
+/* result 1: the services that the tenant reaches; result 2: the active rules. */
+void feed_routes(pg *c, slice tenant, pg_done done, void *arg);
+
+/* result 1: the archive of a pack, no row when there is none. */
+void feed_pack(pg *c, slice tenant, slice digest, pg_done done, void *arg);
+
+/* result 0: fsync, full_page_writes, synchronous_standby_names, whether this role is
+ * a superuser or bypasses row-level security, whether this engine alone holds the lock. */
+void feed_server(pg *c, pg_done done, void *arg);
+
+/* ---- events ---------------------------------------------------------------------- */
+
+enum { EVENT_TENANT, EVENT_ID, EVENT_SUBJECT, EVENT_PAYLOAD, EVENT_AGGREGATE, EVENT_SEQ };
+
+/* result 0: tenant and id of events that may be published, oldest first. */
+void feed_pending_events(pg *c, int most, pg_done done, void *arg);
+
+/* result 1: these events of one tenant. */
+void feed_events(pg *c, slice tenant, const slice *ids, size_t count, pg_done done, void *arg);
+
+/* Marks events of any tenants as published. */
+void feed_published(pg *c, const slice *ids, size_t count, pg_done done, void *arg);
+
+/* result 1: the tenant's events behind the event `after` (empty: the newest, so that
+ * nothing comes before what happens next), in commit-safe order; columns as EVENT_…. */
+void feed_stream(pg *c, slice tenant, slice after, int most, pg_done done, void *arg);
+
+/* Raises an event about a connector: its own event_seq, in its own transaction. */
+void feed_tell(pg *c, slice tenant, slice connector_id, const char *event, slice data, pg_done done, void *arg);
+
+#endif

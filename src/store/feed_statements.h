@@ -1,0 +1,13 @@
+/* store/feed_statements.h -- shared by feed.c and feed_events.c only. */
+#ifndef STORE_FEED_STATEMENTS_H
+#define STORE_FEED_STATEMENTS_H
+
+#include "store/feed.h"
+
+extern const pg_statement feed_set_tenant, feed_pending, feed_read_events, feed_set_published,
+    feed_stream_events, feed_stream_newest, feed_tell_connector, feed_replay_message;
+
+/* A unit that begins by setting the tenant. */
+pg_unit *feed_unit(pg *c, slice tenant);
+
+#endif

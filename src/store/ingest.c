@@ -1,0 +1,403 @@
+/* store/ingest.c -- the INSERT of a batch, and what its conflicts mean.
+ *
+ * One statement stores rows of many tenants and their events. Row-level security stays
+ * in force: the SELECT list sets app.current_tenant_id for each row as it is
+ * produced, and PostgreSQL checks each row as it arrives. If it ever evaluated
+ * them otherwise, the check would fail and nothing be stored. (A set_config and an
+ * INSERT for each tenant cost twice as much at one row a tenant.)
+ *
+ * Rows are sorted by (tenant, connector, control id, sender), so that two batches
+ * meet in the same order and cannot deadlock; `seq` is by arrival. What was
+ * not inserted met a row with its id: that row, and those with ~2, ~3, … behind
+ * the id, are read and compared by hash. */
+#include "store/ingest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+
+enum { BATCH_ROOM = 512, CONTROL_ID_MAX = 199, PROBE = 16, MAX_CONNECTIONS = 16 };
+
+static const pg_statement insert_batch = {
+    "ingest_insert",
+    "WITH batch AS MATERIALIZED (SELECT nextval('hl7_message_batch_seq') * 4096 AS base),"
+    " stored AS ("
+    "  INSERT INTO hl7_messages (tenant_id, id, connector_id, direction, message_type, message_control_id,"
+    "    sent_control_id, sending_app, sending_facility, receiving_app, raw_payload, raw_bytes,"
+    "    content_hash, lane_keys, received_at, seq)"
+    "  SELECT set_config('app.current_tenant_id', u.tenant, true), u.id, u.connector, 'inbound', u.type,"
+    "    u.cid, u.sent, u.app, u.facility, u.receiver, u.body, u.bytes, u.hash, u.keys::text[], u.received,"
+    "    batch.base + u.place"
+    "  FROM batch, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],"
+    "    $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bytea[], $13::text[], $14::timestamptz[],"
+    "    $15::int[]) AS u (tenant, id, connector, type, cid, sent, app, facility, receiver, body, bytes, hash,"
+    "    keys, received, place)"
+    "  ON CONFLICT DO NOTHING"
+    "  RETURNING tenant_id, id, connector_id, message_type, seq),"
+    " told AS ("
+    "  INSERT INTO outbox_events (tenant_id, id, subject, event_type, payload, aggregate_id, aggregate_seq, created_at)"
+    "  SELECT set_config('app.current_tenant_id', s.tenant_id, true), 'EVT_' || substr(s.id, 5),"
+    "    interop_subject(s.tenant_id, 'message.received'), 'message.received',"
+    "    interop_event('EVT_' || substr(s.id, 5), 'message.received', s.id,"
+    "      jsonb_build_object('connectorId', s.connector_id, 'messageType', s.message_type, 'status', 'pending')),"
+    "    s.id, 1, clock_timestamp()"
+    "  FROM stored s)"
+    " SELECT id, seq FROM stored"
+};
+
+static const pg_statement set_tenant = {
+    "ingest_tenant", "SELECT set_config('app.current_tenant_id', $1, true)"
+};
+
+static const pg_statement find_same = {
+    "ingest_find",
+    "SELECT id, message_control_id, encode(content_hash, 'hex'), processing_status, seq FROM hl7_messages"
+    " WHERE connector_id = $1 AND sending_app IS NOT DISTINCT FROM $2 AND message_control_id = ANY ($3::text[])"
+};
+
+static const pg_statement *const statements[] = { &insert_batch, &set_tenant, &find_same, NULL };
+
+typedef struct lane_writer {             /* one database connection */
+    ingest  *owner;
+    pg      *conn;
+    writer  *out;
+    list     conflicts;                  /* met a row: to be compared, one after the other */
+    unsigned probed;                     /* suffixes looked at for the first of them */
+} lane_writer;
+
+struct ingest {
+    unsigned    count;
+    lane_writer lane[MAX_CONNECTIONS];
+    unsigned    open;
+    void      (*lost)(ingest_op *op);
+    void      (*closed)(void *arg);
+    void       *closed_arg;
+};
+
+static ingest_op *op_of(list *l) { return container_of(container_of(l, write_op, link), ingest_op, op); }
+
+/* ---- the batch ------------------------------------------------------------------ */
+
+static int by_identity(const void *left, const void *right)
+{
+    const ingest_op *a = *(ingest_op *const *)left, *b = *(ingest_op *const *)right;
+    int order = slice_cmp(a->tenant, b->tenant);
+
+    if (order == 0) order = slice_cmp(a->connector_id, b->connector_id);
+    if (order == 0) order = slice_cmp(a->control_id, b->control_id);
+    if (order == 0) order = slice_cmp(a->sending_app, b->sending_app);
+    return order != 0 ? order : a->place - b->place;
+}
+
+static slice stored_id(arena *mem, const ingest_op *op)
+{
+    return op->suffix == 0 ? op->control_id
+        : arena_printf(mem, "%.*s~%u", (int)op->control_id.len, op->control_id.ptr, op->suffix);
+}
+
+static slice keys_literal(arena *mem, const ingest_op *op)
+{
+    pg_array a;
+
+    pg_array_begin(&a, mem);
+    for (size_t i = 0; i < op->key_count; i++) pg_array_text(&a, op->keys[i]);
+    return slice_of(pg_array_end(&a).value);
+}
+
+/* The operations of a batch in the order of their rows; each remembers its place of
+ * arrival. Two that are alike keep that order. */
+static int sort_batch(const list *batch, ingest_op *sorted[BATCH_ROOM])
+{
+    int n = 0;
+
+    for (list *l = batch->next; l != batch; l = l->next) {
+        sorted[n] = op_of(l);
+        sorted[n]->place = n;
+        n++;
+    }
+    qsort(sorted, (size_t)n, sizeof *sorted, by_identity);
+    return n;
+}
+
+static void build_batch(void *arg, pg_unit *unit, list *batch)
+{
+    enum { COLUMNS = 15 };
+    arena *mem = pg_unit_arena(unit);
+    ingest_op *sorted[BATCH_ROOM];
+    pg_array column[COLUMNS];
+    pg_param *params = arena_array(mem, pg_param, COLUMNS);
+    int n = sort_batch(batch, sorted);
+
+    (void)arg;
+    for (int i = 0; i < COLUMNS; i++) pg_array_begin(&column[i], mem);
+    for (int i = 0; i < n; i++) {
+        const ingest_op *op = sorted[i];
+        char when[CLOCK_TEXT_LEN + 1];
+        int k = 0;
+
+        pg_array_text(&column[k++], op->tenant);
+        pg_array_text(&column[k++], id_slice(&op->message_id));
+        pg_array_text(&column[k++], op->connector_id);
+        pg_array_text(&column[k++], op->type);
+        pg_array_text(&column[k++], stored_id(mem, op));
+        pg_array_text(&column[k++], op->suffix == 0 ? SLICE_NONE : op->control_id);
+        pg_array_text(&column[k++], op->sending_app);
+        pg_array_text(&column[k++], op->sending_facility);
+        pg_array_text(&column[k++], op->receiving_app);
+        pg_array_text(&column[k++], op->text);
+        pg_array_bytea(&column[k++], op->bytes);
+        pg_array_bytea(&column[k++], (slice){ (const char *)op->hash.byte, sizeof op->hash.byte });
+        pg_array_text(&column[k++], keys_literal(mem, op));
+        pg_array_text(&column[k++], slice_of(clock_text(op->received_us, when)));
+        pg_array_int(&column[k++], op->place);
+    }
+    for (int i = 0; i < COLUMNS; i++) params[i] = pg_array_end(&column[i]);
+    pg_unit_add(unit, &insert_batch, params, COLUMNS);
+}
+
+/* A connector that accepts reused ids may need a second INSERT for a frame; the
+ * next frame of that connection then must not be stored before it. */
+static bool fits_batch(void *arg, const list *batch, const write_op *next)
+{
+    const ingest_op *op = container_of(next, ingest_op, op);
+
+    (void)arg;
+    if (!op->accept_reused) return true;
+    for (const list *l = batch->next; l != batch; l = l->next) {
+        const ingest_op *other = container_of(container_of(l, write_op, link), ingest_op, op);
+        if (other->connection == op->connection) return false;
+    }
+    return true;
+}
+
+static void op_done(ingest_op *op, ingest_outcome outcome)
+{
+    op->outcome = outcome;
+    op->done(op);
+}
+
+static bool compare_next(lane_writer *w);
+
+static bool batch_committed(void *arg, list *batch, const pg_result *results, int count)
+{
+    lane_writer *w = arg;
+    int rows = pg_rows(&results[0]), row = 0;
+    ingest_op *sorted[BATCH_ROOM];
+    int n = sort_batch(batch, sorted);
+    list ended;
+
+    (void)count;
+    list_init(&ended);
+    for (int i = 0; i < n; i++) {        /* rows come back in the order they were given */
+        ingest_op *op = sorted[i];
+        op->inserted = row < rows && slice_eq(pg_cell(&results[0], row, 0), id_slice(&op->message_id));
+        if (op->inserted) op->seq = pg_cell_int(&results[0], row++, 1);
+    }
+    if (row != rows) die("ingest: PostgreSQL returned rows out of order");
+    list_each_safe(l, batch) {
+        list_remove(l);
+        list_push(op_of(l)->inserted ? &ended : &w->conflicts, l);
+    }
+    for (list *l; (l = list_pop(&ended)) != NULL;) op_done(op_of(l), INGEST_STORED);
+    w->probed = 0;
+    return compare_next(w);
+}
+
+static void batch_refused(void *arg, write_op *op, const char *sqlstate, const err_info *why)
+{
+    ingest_op *refused = container_of(op, ingest_op, op);
+
+    (void)arg;
+    refused->why = *why;
+    (void)slice_cstr(slice_of(sqlstate), refused->sqlstate, sizeof refused->sqlstate);
+    op_done(refused, INGEST_REFUSED);
+}
+
+/* ---- conflicts -------------------------------------------------------------------- */
+
+static void on_found(void *arg, err e, const pg_result *results, int count,
+                     const char *sqlstate, const err_info *why);
+
+static void look_up(lane_writer *w)
+{
+    const ingest_op *op = op_of(w->conflicts.next);
+    pg_unit *unit = pg_unit_new(w->conn);
+    arena *mem = pg_unit_arena(unit);
+    pg_param *tenant = arena_array(mem, pg_param, 1), *params = arena_array(mem, pg_param, 3);
+    pg_array names;
+
+    pg_array_begin(&names, mem);
+    for (unsigned i = 0; i < PROBE; i++) {
+        unsigned suffix = w->probed + i + 1;
+        pg_array_text(&names, suffix == 1 ? op->control_id
+            : arena_printf(mem, "%.*s~%u", (int)op->control_id.len, op->control_id.ptr, suffix));
+    }
+    tenant[0] = pg_text(mem, op->tenant);
+    params[0] = pg_text(mem, op->connector_id);
+    params[1] = pg_text(mem, op->sending_app);
+    params[2] = pg_array_end(&names);
+    pg_unit_add(unit, &set_tenant, tenant, 1);
+    pg_unit_add(unit, &find_same, params, 3);
+    pg_submit(unit, on_found, w);
+}
+
+/* True when no conflict is left and the writer may go on. */
+static bool compare_next(lane_writer *w)
+{
+    if (list_empty(&w->conflicts)) return true;
+    look_up(w);
+    return false;
+}
+
+static void conflict_over(lane_writer *w, ingest_outcome outcome)
+{
+    ingest_op *op = op_of(list_pop(&w->conflicts));
+
+    w->probed = 0;
+    op_done(op, outcome);
+    if (compare_next(w)) writer_resume(w->out);
+}
+
+static void take_row(ingest_op *op, const pg_result *r, int row)
+{
+    (void)slice_cstr(pg_cell(r, row, 0), op->found_id.text, sizeof op->found_id.text);
+    (void)slice_cstr(pg_cell(r, row, 3), op->found_status, sizeof op->found_status);
+    op->seq = pg_cell_int(r, row, 4);
+}
+
+/* The first suffix from `probed` on that no row has; 1 is the id itself, 0: none is free. */
+static unsigned first_free(const ingest_op *op, unsigned probed, const pg_result *r)
+{
+    char name[CONTROL_ID_MAX + 16];
+    bool taken = true;
+    unsigned suffix = probed;
+
+    while (taken) {
+        if (++suffix > probed + PROBE) return 0;
+        (void)snprintf(name, sizeof name, suffix == 1 ? "%.*s" : "%.*s~%u", (int)op->control_id.len,
+                       op->control_id.ptr, suffix);
+        taken = false;
+        for (int i = 0; i < pg_rows(r); i++) taken |= slice_is(pg_cell(r, i, 1), name);
+    }
+    return suffix;
+}
+
+static void on_found(void *arg, err e, const pg_result *results, int count,
+                     const char *sqlstate, const err_info *why)
+{
+    lane_writer *w = arg;
+    ingest_op *op;
+    char hex[SHA256_HEX + 1];
+    unsigned free_suffix;
+    int rows;
+
+    (void)count; (void)sqlstate; (void)why;
+    if (e == ERR_CLOSED) return;                         /* ingest_close has taken the rest */
+    if (e != ERR_OK) { look_up(w); return; }             /* waits for the connection */
+    op = op_of(w->conflicts.next);
+    rows = pg_rows(&results[1]);
+    for (int i = 0; i < rows; i++) {
+        if (!slice_is(pg_cell(&results[1], i, 2), sha256_hex(&op->hash, hex))) continue;
+        take_row(op, &results[1], i);
+        /* Our own row: a commit whose answer was lost. */
+        conflict_over(w, slice_eq(slice_of(op->found_id.text), id_slice(&op->message_id))
+                             ? INGEST_STORED : INGEST_REPEAT);
+        return;
+    }
+    free_suffix = first_free(op, w->probed, &results[1]);
+    if (free_suffix == 0) {                              /* reused often: look further */
+        w->probed += PROBE;
+        look_up(w);
+        return;
+    }
+    if (free_suffix > 1 && !op->accept_reused) {
+        take_row(op, &results[1], 0);
+        conflict_over(w, INGEST_REUSED);
+        return;
+    }
+    op->suffix = free_suffix == 1 ? 0 : free_suffix;     /* 1: the row that we met is gone */
+    w->probed = 0;
+    (void)list_pop(&w->conflicts);
+    writer_put_front(w->out, &op->op);
+    if (compare_next(w)) writer_resume(w->out);
+}
+
+/* ---- life ------------------------------------------------------------------------- */
+
+static const writer_kind kind = {
+    .room = BATCH_ROOM, .fits = fits_batch, .build = build_batch,
+    .committed = batch_committed, .refused = batch_refused
+};
+
+ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections)
+{
+    ingest *s = mem_zalloc(sizeof *s);
+
+    s->count = connections > MAX_CONNECTIONS ? MAX_CONNECTIONS : connections;
+    for (unsigned i = 0; i < s->count; i++) {
+        lane_writer *w = &s->lane[i];
+        pg_options options = { .url = url, .application = "interop ingest", .statements = statements,
+                               .on_connect = writer_planner };
+        w->owner = s;
+        list_init(&w->conflicts);
+        w->conn = pg_open(loop, &options);
+        w->out = writer_new(w->conn, loop, &kind, w);
+    }
+    return s;
+}
+
+void ingest_put(ingest *s, ingest_op *op)
+{
+    if (op->control_id.len > CONTROL_ID_MAX || op->sending_app.len > CONTROL_ID_MAX * 5) {
+        (void)err_set(&op->why, ERR_LIMIT, "MSH-10 is longer than %d bytes or MSH-3 longer than %d",
+                      CONTROL_ID_MAX, CONTROL_ID_MAX * 5);
+        op_done(op, INGEST_REFUSED);
+        return;
+    }
+    writer_put(s->lane[hash_bytes(op->connector_id) % s->count].out, &op->op);
+}
+
+size_t ingest_waiting(const ingest *s)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < s->count; i++) n += writer_waiting(s->lane[i].out);
+    return n;
+}
+
+bool ingest_is_ready(const ingest *s)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (!pg_is_ready(s->lane[i].conn)) return false;
+    return true;
+}
+
+static void one_closed(void *arg)
+{
+    ingest *s = arg;
+    void (*closed)(void *) = s->closed;
+    void *closed_arg = s->closed_arg;
+
+    if (--s->open > 0) return;
+    free(s);
+    closed(closed_arg);
+}
+
+void ingest_close(ingest *s, void (*lost)(ingest_op *op), void (*done)(void *arg), void *arg)
+{
+    list left;
+
+    list_init(&left);
+    s->lost = lost;
+    s->closed = done;
+    s->closed_arg = arg;
+    s->open = s->count * 2;
+    for (unsigned i = 0; i < s->count; i++) {
+        lane_writer *w = &s->lane[i];
+        writer_free(w->out, &left, one_closed, s);
+        list_splice(&left, &w->conflicts);
+        pg_close(w->conn, one_closed, s);
+    }
+    for (list *l; (l = list_pop(&left)) != NULL;) lost(op_of(l));
+}

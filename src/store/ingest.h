@@ -1,0 +1,61 @@
+/* store/ingest.h -- stores messages that arrived: once each, in order, with their
+ * outbox event, many connections and tenants in one transaction (promises P1, P2, P10).
+ *
+ * Messages of one connector go through one database connection, so that they
+ * become visible in the order of `seq`. */
+#ifndef STORE_INGEST_H
+#define STORE_INGEST_H
+
+#include "base/ulid.h"
+#include "crypt/digest.h"
+#include "store/writer.h"
+
+typedef enum ingest_outcome {
+    INGEST_STORED,                       /* a new row */
+    INGEST_REPEAT,                       /* the same content was stored before: see `found_…` */
+    INGEST_REUSED,                       /* the id stands for other content, and may not be reused */
+    INGEST_REFUSED                       /* the database refuses the row; `why` says why */
+} ingest_outcome;
+
+/* A message to store. Slices are borrowed until `done`. */
+typedef struct ingest_op {
+    write_op op;
+    id       message_id;
+    slice    tenant, connector_id;
+    slice    type, control_id;
+    slice    sending_app, sending_facility, receiving_app;       /* NULL pointer: absent */
+    slice    text;                       /* UTF-8 */
+    slice    bytes;                      /* exact, where `text` is only their decoding; else NULL pointer */
+    sha256   hash;
+    const slice *keys;
+    size_t   key_count;
+    int64_t  received_us;
+    uint64_t connection;                 /* frames of one connection keep their order */
+    bool     accept_reused;
+
+    /* what became of it */
+    ingest_outcome outcome;
+    int64_t  seq;
+    id       found_id;                   /* INGEST_REPEAT, INGEST_REUSED */
+    char     found_status[16];           /* INGEST_REPEAT: processing_status */
+    char     sqlstate[6];                /* INGEST_REFUSED */
+    err_info why;
+    void   (*done)(struct ingest_op *op);
+    /* private */
+    int      place;                      /* of arrival in its batch */
+    bool     inserted;
+    unsigned suffix;                     /* of a reused id: ~2, ~3, …; 0: none */
+} ingest_op;
+
+typedef struct ingest ingest;
+
+ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections);
+void ingest_put(ingest *s, ingest_op *op);
+size_t ingest_waiting(const ingest *s);
+bool ingest_is_ready(const ingest *s);   /* at least one connection stands */
+
+/* Gives up what was not committed: those operations get no answer (`lost` is called
+ * for each), and whoever sent them sends again. Then `done`. */
+void ingest_close(ingest *s, void (*lost)(ingest_op *op), void (*done)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,113 @@
+/* store/quarantine_in.c -- the engine's side of hl7_quarantine. */
+#include "store/quarantine_in.h"
+
+#include <stdlib.h>
+
+#include "base/ulid.h"
+#include "store/feed_statements.h"
+
+static const pg_statement put = {
+    "quarantine_put",
+    "WITH used AS (SELECT count(*) AS n, COALESCE(sum(octet_length(bytes)), 0) AS size FROM hl7_quarantine"
+    "   WHERE connector_id = $2 AND released_at IS NULL),"
+    " kept AS (INSERT INTO hl7_quarantine (id, tenant_id, connector_id, reason, detail, digest, bytes, byte_count, peer)"
+    "   SELECT $1, current_setting('app.current_tenant_id'), $2, $3, $4, $5::bytea, $6::bytea, $7, $8 FROM used"
+    "   WHERE (used.n < $9 AND used.size + $7 <= $10) OR EXISTS (SELECT FROM hl7_quarantine q"
+    "     WHERE q.connector_id = $2 AND q.reason = $3 AND q.digest = $5::bytea)"
+    "   ON CONFLICT (connector_id, reason, digest) DO UPDATE SET count = hl7_quarantine.count + 1,"
+    "     last_at = NOW(), released_at = NULL"
+    "   RETURNING tenant_id, id, connector_id, reason, count),"
+    " told AS (INSERT INTO outbox_events (tenant_id, id, subject, event_type, payload, aggregate_id, aggregate_seq, created_at)"
+    "   SELECT k.tenant_id, $11, interop_subject(k.tenant_id, 'quarantine.added'), 'quarantine.added',"
+    "     interop_event($11, 'quarantine.added', k.id, jsonb_build_object('connectorId', k.connector_id,"
+    "       'reason', k.reason, 'count', k.count)),"
+    "     k.id, COALESCE((SELECT max(e.aggregate_seq) FROM outbox_events e WHERE e.aggregate_id = k.id), 0) + 1,"
+    "     clock_timestamp() FROM kept k)"
+    " SELECT id FROM kept"
+};
+
+static const pg_statement read_row = {
+    "quarantine_read", "SELECT connector_id, bytes FROM hl7_quarantine WHERE id = $1"
+};
+
+static const pg_statement released = {
+    "quarantine_released", "UPDATE hl7_quarantine SET message_id = $2, released_at = NOW() WHERE id = $1"
+};
+
+const pg_statement *const quarantine_statements[] = { &put, &read_row, &released, NULL };
+
+typedef struct putting {
+    void (*done)(void *arg, err e, bool kept, const err_info *why);
+    void  *arg;
+} putting;
+
+static void on_put(void *arg, err e, const pg_result *results, int count,
+                   const char *sqlstate, const err_info *why)
+{
+    putting p = *(putting *)arg;
+
+    (void)count; (void)sqlstate;
+    free(arg);
+    p.done(p.arg, e, e == ERR_OK && pg_rows(&results[1]) > 0, why);
+}
+
+static pg_param hex_param(arena *mem, slice bytes)
+{
+    pg_array a;
+
+    pg_array_begin(&a, mem);             /* {"\\x…"}: the element without its quotes is the hex form */
+    pg_array_bytea(&a, bytes);
+    return (pg_param){ a.b.ptr + 3, (int)a.b.len - 4, 0 };
+}
+
+void quarantine_put(pg *c, const quarantine_row *row,
+                    void (*done)(void *arg, err e, bool kept, const err_info *why), void *arg)
+{
+    pg_unit *unit = feed_unit(c, row->tenant);
+    arena *mem = pg_unit_arena(unit);
+    pg_param *params = arena_array(mem, pg_param, 11);
+    slice bytes = row->bytes.len > QUARANTINE_BYTES ? (slice){ row->bytes.ptr, QUARANTINE_BYTES } : row->bytes;
+    sha256 hash = sha256_of(row->bytes);
+    id row_id = id_new(ID_QUARANTINE), event_id = id_new(ID_EVENT);
+    putting *p = mem_zalloc(sizeof *p);
+    pg_param hex;
+
+    *p = (putting){ done, arg };
+    params[0] = pg_text(mem, id_slice(&row_id));
+    params[1] = pg_text(mem, row->connector_id);
+    params[2] = pg_text(mem, slice_of(row->reason));
+    params[3] = pg_text(mem, slice_of(row->detail));
+    hex = hex_param(mem, (slice){ (const char *)hash.byte, sizeof hash.byte });
+    params[4] = pg_text(mem, (slice){ hex.value, (size_t)hex.len });
+    hex = hex_param(mem, bytes.len == 0 ? (slice){ "", 0 } : bytes);
+    params[5] = pg_text(mem, (slice){ hex.value, (size_t)hex.len });
+    params[6] = pg_int(mem, (int64_t)row->bytes.len);
+    params[7] = pg_text(mem, row->peer);
+    params[8] = pg_int(mem, row->most_rows);
+    params[9] = pg_int(mem, row->most_bytes);
+    params[10] = pg_text(mem, id_slice(&event_id));
+    pg_unit_add(unit, &put, params, 11);
+    pg_submit(unit, on_put, p);
+}
+
+void quarantine_read(pg *c, slice tenant, slice quarantine_id, pg_done done, void *arg)
+{
+    pg_unit *unit = feed_unit(c, tenant);
+    pg_param *params = arena_array(pg_unit_arena(unit), pg_param, 1);
+
+    params[0] = pg_text(pg_unit_arena(unit), quarantine_id);
+    pg_unit_add(unit, &read_row, params, 1);
+    pg_submit(unit, done, arg);
+}
+
+void quarantine_released(pg *c, slice tenant, slice quarantine_id, slice message_id, pg_done done, void *arg)
+{
+    pg_unit *unit = feed_unit(c, tenant);
+    arena *mem = pg_unit_arena(unit);
+    pg_param *params = arena_array(mem, pg_param, 2);
+
+    params[0] = pg_text(mem, quarantine_id);
+    params[1] = pg_text(mem, message_id);
+    pg_unit_add(unit, &released, params, 2);
+    pg_submit(unit, done, arg);
+}

@@ -1,0 +1,32 @@
+/* store/quarantine_in.h -- keeps what could not be stored as a message (promise P5). */
+#ifndef STORE_QUARANTINE_IN_H
+#define STORE_QUARANTINE_IN_H
+
+#include "crypt/digest.h"
+#include "store/pg.h"
+
+typedef struct quarantine_row {          /* borrowed until `done` */
+    slice       tenant, connector_id;
+    const char *reason;                  /* a word: "bad-framing", "reused-id", … */
+    const char *detail;                  /* for a person; no content of a message */
+    slice       bytes;                   /* as received; kept up to QUARANTINE_BYTES */
+    slice       peer;
+    int64_t     most_rows, most_bytes;   /* the connector's quota */
+} quarantine_row;
+
+#define QUARANTINE_BYTES ((size_t)16 << 20)
+
+extern const pg_statement *const quarantine_statements[];
+
+/* One row for each (connector, reason, digest) with a count, and an event. `kept` is
+ * false when the quota is used up: then the row is not stored. ERR_STORE_LOST when nobody knows. */
+void quarantine_put(pg *c, const quarantine_row *row,
+                    void (*done)(void *arg, err e, bool kept, const err_info *why), void *arg);
+
+/* result 1: the bytes of a row that is to be released. */
+void quarantine_read(pg *c, slice tenant, slice quarantine_id, pg_done done, void *arg);
+
+/* Notes what a released row became. */
+void quarantine_released(pg *c, slice tenant, slice quarantine_id, slice message_id, pg_done done, void *arg);
+
+#endif

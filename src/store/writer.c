@@ -1,0 +1,173 @@
+/* store/writer.c -- one batch under way, the rest queued behind it.
+ *
+ *   IDLE --put--> SENT --committed--> (RESUMING) --> IDLE
+ *                  | row's fault: solo, one operation a batch
+ *                  `- database's fault or lost: RESTING, then the same again */
+#include "store/writer.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { REST_MS = 200 };
+
+const char *const writer_planner[] = {
+    "SET enable_seqscan = off", "SET enable_hashjoin = off", "SET enable_mergejoin = off",
+    "SET plan_cache_mode = force_generic_plan", NULL
+};
+
+typedef enum { WRITER_IDLE, WRITER_SENT, WRITER_RESUMING, WRITER_RESTING, WRITER_CLOSED } writer_state;
+
+struct writer {
+    writer_state       state;
+    pg                *conn;
+    const writer_kind *kind;
+    void              *arg;
+    list               queued, batch;
+    size_t             queued_count, batch_count, solo;
+    uint64_t           began_ns;
+    uv_timer_t         timer;
+    void             (*closed)(void *arg);
+    void              *closed_arg;
+};
+
+static void writer_send(writer *w);
+
+static void on_rested(uv_timer_t *t)
+{
+    writer *w = container_of(t, writer, timer);
+    w->state = WRITER_IDLE;
+    writer_send(w);
+}
+
+writer *writer_new(pg *conn, uv_loop_t *loop, const writer_kind *kind, void *arg)
+{
+    writer *w = mem_zalloc(sizeof *w);
+
+    w->conn = conn;
+    w->kind = kind;
+    w->arg = arg;
+    list_init(&w->queued);
+    list_init(&w->batch);
+    if (uv_timer_init(loop, &w->timer) != 0) die("uv_timer_init failed");
+    return w;
+}
+
+size_t writer_waiting(const writer *w) { return w->queued_count + w->batch_count; }
+uint64_t writer_oldest_ns(const writer *w) { return w->state == WRITER_IDLE ? 0 : w->began_ns; }
+
+/* The batch goes back to the front of the queue, in its order. */
+static void requeue(writer *w)
+{
+    while (!list_empty(&w->batch)) {
+        list *last = w->batch.prev;
+        list_remove(last);
+        list_push_front(&w->queued, last);
+    }
+    w->queued_count += w->batch_count;
+    w->batch_count = 0;
+}
+
+static void rest(writer *w, const char *sqlstate, const err_info *why)
+{
+    log_line(LOG_WARN, "store.batch_waits", log_id("sqlstate", slice_of(sqlstate)), log_why(why),
+             log_int("operations", (int64_t)w->batch_count));
+    requeue(w);
+    w->state = WRITER_RESTING;
+    uv_timer_start(&w->timer, on_rested, REST_MS, 0);
+}
+
+static bool rows_fault(const char *sqlstate)
+{
+    return strncmp(sqlstate, "22", 2) == 0 || strncmp(sqlstate, "23", 2) == 0 ||
+           strncmp(sqlstate, "54", 2) == 0;              /* 54: an index row too long and the like */
+}
+
+static void on_answered(void *arg, err e, const pg_result *results, int count,
+                        const char *sqlstate, const err_info *why)
+{
+    writer *w = arg;
+
+    if (w->state == WRITER_CLOSED) return;
+    if (e == ERR_OK) {
+        w->state = WRITER_RESUMING;
+        w->batch_count = 0;
+        if (w->kind->committed(w->arg, &w->batch, results, count)) writer_resume(w);
+    } else if (e == ERR_STORE && rows_fault(sqlstate) && w->batch_count == 1) {
+        w->batch_count = 0;
+        w->kind->refused(w->arg, container_of(list_pop(&w->batch), write_op, link), sqlstate, why);
+        w->state = WRITER_IDLE;
+        writer_send(w);
+    } else if (e == ERR_STORE && rows_fault(sqlstate)) {
+        w->solo = w->batch_count;
+        requeue(w);
+        w->state = WRITER_IDLE;
+        writer_send(w);
+    } else {
+        rest(w, sqlstate, why);
+    }
+}
+
+void writer_resume(writer *w)
+{
+    if (w->state != WRITER_RESUMING) return;
+    w->state = WRITER_IDLE;
+    writer_send(w);
+}
+
+static void writer_send(writer *w)
+{
+    size_t most = w->solo > 0 ? 1 : w->kind->room;
+
+    if (w->state != WRITER_IDLE || list_empty(&w->queued)) return;
+    list_each_safe(l, &w->queued) {
+        write_op *op = container_of(l, write_op, link);
+        if (w->batch_count == most) break;
+        if (w->kind->fits != NULL && !w->kind->fits(w->arg, &w->batch, op)) continue;
+        list_remove(l);
+        list_push(&w->batch, l);
+        w->batch_count++;
+    }
+    if (w->solo > 0) w->solo--;
+    w->queued_count -= w->batch_count;
+    w->began_ns = clock_ns();
+    w->state = WRITER_SENT;
+    pg_unit *unit = pg_unit_new(w->conn);
+    w->kind->build(w->arg, unit, &w->batch);
+    pg_submit(unit, on_answered, w);
+}
+
+void writer_put_front(writer *w, write_op *op)
+{
+    list_push_front(&w->queued, &op->link);
+    w->queued_count++;
+    writer_send(w);
+}
+
+void writer_put(writer *w, write_op *op)
+{
+    list_push(&w->queued, &op->link);
+    w->queued_count++;
+    writer_send(w);
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    writer *w = container_of((uv_timer_t *)h, writer, timer);
+    void (*closed)(void *) = w->closed;
+    void *arg = w->closed_arg;
+
+    free(w);
+    closed(arg);
+}
+
+void writer_free(writer *w, list *left, void (*closed)(void *arg), void *arg)
+{
+    requeue(w);
+    list_splice(left, &w->queued);
+    w->state = WRITER_CLOSED;
+    w->closed = closed;
+    w->closed_arg = arg;
+    uv_close((uv_handle_t *)&w->timer, on_timer_closed);
+}

@@ -1,0 +1,47 @@
+/* store/writer.h -- group commit: what is put while one batch is on its way to the
+ * disk becomes the next batch, one transaction for all of it.
+ *
+ * - An error that lies in a row (SQLSTATE class 22 or 23) makes the batch go
+ *   again one operation at a time: only the bad one fails.
+ * - An error that lies in the database (disk full, deadlock, shutdown, a missing
+ *   right) makes the batch wait and go again as it is; nothing is given up.
+ * - A lost connection makes it go again too, and the commit may have happened:
+ *   so every operation must be one that can be repeated. */
+#ifndef STORE_WRITER_H
+#define STORE_WRITER_H
+
+#include "store/pg.h"
+
+typedef struct writer writer;
+
+/* For pg_options.on_connect: the statements of a batch find rows by key, also when their plan
+ * was made while the table was empty. */
+extern const char *const writer_planner[];
+
+typedef struct write_op { list link; } write_op;         /* embedded in what is written */
+
+typedef struct writer_kind {
+    size_t room;                                         /* most operations of one batch */
+    /* May `op` join the batch? NULL: always. An op that may not waits for the next. */
+    bool (*fits)(void *arg, const list *batch, const write_op *op);
+    /* Adds the statements for the operations of `batch` (in their order). */
+    void (*build)(void *arg, pg_unit *unit, list *batch);
+    /* Committed. Takes every operation out of `batch` and completes it. Returns
+     * false when it has more to ask first: then nothing is sent until writer_resume. */
+    bool (*committed)(void *arg, list *batch, const pg_result *results, int count);
+    /* This one, alone in its batch, was refused; complete it. */
+    void (*refused)(void *arg, write_op *op, const char *sqlstate, const err_info *why);
+} writer_kind;
+
+/* The connection is the caller's; a writer has one batch under way at a time. */
+writer *writer_new(pg *conn, uv_loop_t *loop, const writer_kind *kind, void *arg);
+void writer_put(writer *w, write_op *op);
+void writer_put_front(writer *w, write_op *op);          /* before all that waits */
+void writer_resume(writer *w);
+size_t writer_waiting(const writer *w);                  /* operations not yet completed */
+uint64_t writer_oldest_ns(const writer *w);              /* when the batch under way began; 0: none */
+
+/* The operations that never ended go to `left`; close the connection first. */
+void writer_free(writer *w, list *left, void (*closed)(void *arg), void *arg);
+
+#endif

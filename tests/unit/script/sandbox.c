@@ -1,0 +1,201 @@
+/* Attacks on the sandbox: each ends within its budget, says what it was, and leaves
+ * the process as it was; the state can be used again unless a budget was spent. */
+#include "support.h"
+
+#include "base/clock.h"
+
+typedef struct attack {
+    const char *name;
+    const char *body;                    /* of the handler */
+    err         expected;
+    const char *text;                    /* in the error */
+} attack;
+
+static const attack attacks[] = {
+    { "endless loop", "while true do end", ERR_BUDGET, "CPU time budget of 300 ms spent" },
+    { "endless loop, line", "\n\n while true do end", ERR_BUDGET, "main.lua:3: CPU time" },
+    { "pcall loop", "local function f() while true do end end while true do pcall(f) end", ERR_BUDGET, "CPU" },
+    { "pcall in pcall", "local function f() pcall(f) f() end while true do pcall(f) end", ERR_BUDGET, "CPU" },
+    { "xpcall loop", "while true do xpcall(function() while true do end end, function() while true do end end) end",
+      ERR_BUDGET, "CPU" },
+    { "for loop", "for i = 1, 1e15 do end", ERR_BUDGET, "CPU" },
+    { "goto loop", "::a:: goto a", ERR_BUDGET, "CPU" },
+    { "memory bomb", "local t = {} for i = 1, 1e9 do t[i] = { i } end", ERR_BUDGET, "memory budget of 64 MiB spent" },
+    { "memory bomb, caught", "while true do pcall(function() local t = {} for i = 1, 1e9 do t[i] = { i } end end) end",
+      ERR_BUDGET, "memory budget" },
+    { "text bomb", "local s = 'x' while true do s = s .. s end", ERR_BUDGET, "memory budget" },
+    { "rep", "local s = ('x'):rep(1 << 40)", ERR_BUDGET, "memory budget" },
+    { "rep of nothing", "local s = (''):rep(1 << 60)", ERR_OK, "" },
+    { "rep, caught", "pcall(string.rep, 'x', 1 << 40) out:event 'survived'", ERR_BUDGET, "memory budget" },
+    { "wide format", "string.format('%99999d', 1)", ERR_SCRIPT, "invalid" },
+    { "pattern bomb", "('a'):rep(1500):find('.-.-.-.-.-b')", ERR_BUDGET, "CPU" },
+    { "pattern bomb, gsub", "('a'):rep(3000):gsub('.-.-.-.-b', '')", ERR_BUDGET, "CPU" },
+    { "pattern bomb, gmatch", "for _ in ('a'):rep(3000):gmatch('.-.-.-.-b') do end", ERR_BUDGET, "CPU" },
+    { "pattern bomb, caught", "while true do pcall(string.find, ('a'):rep(3000), '.-.-.-.-b') end", ERR_BUDGET, "CPU" },
+    { "long concat", "table.concat(setmetatable({}, { __index = function() return '' end, __len = function() return 1 << 60 end }))",
+      ERR_BUDGET, "CPU" },
+    { "long insert", "table.insert(setmetatable({}, { __len = function() return 1 << 60 end }), 1, 1)", ERR_BUDGET, "CPU" },
+    { "long remove", "table.remove(setmetatable({}, { __len = function() return 1 << 60 end }), 1)", ERR_BUDGET, "CPU" },
+    { "long move", "table.move({}, 1, 1 << 60, 2)", ERR_BUDGET, "CPU" },
+    { "long unpack", "table.unpack({}, 1, 1e8)", ERR_SCRIPT, "too many results" },
+    { "long sort", "local t = {} for i = 1, 1e6 do t[i] = -i end while true do table.sort(t, math.ult) end",
+      ERR_BUDGET, "" },
+    { "deep recursion", "local function f() return 1 + f() end f()", ERR_SCRIPT, "stack overflow" },
+    { "deep pcall", "local function f() pcall(f) end f() out:event 'fine'", ERR_OK, "" },
+    { "__index chain", "local t = {} for i = 1, 1e5 do t = setmetatable({}, { __index = t }) end return t.x",
+      ERR_SCRIPT, "" },
+    { "deep result", "local t = {} local r = t for i = 1, 1000 do t.a = {} t = t.a end t.b = 1 r.resourceType = 'Basic' out:put(r)",
+      ERR_SCRIPT, "Basic.a.a" },
+    { "circular result", "local t = { resourceType = 'Basic', a = 1 } t.t = t out:put(t)", ERR_SCRIPT, "nested too deeply" },
+    { "huge result", "for i = 1, 1e6 do out:event('e', { x = ('x'):rep(1000) }) end", ERR_BUDGET,
+      "output budget of 1 MiB spent" },
+    { "huge result, caught", "while true do pcall(out.event, out, 'e', { x = ('x'):rep(1000) }) end", ERR_BUDGET, "output" },
+    { "wide result", "local t = { 1, 1, 1, 1, 1, 1, 1, 1 } for i = 1, 12 do t = { t, t, t, t } end out:event('e', t)",
+      ERR_BUDGET, "output" },
+    { "many messages", "local s = 'MSH|^~\\\\&|' .. ('x'):rep(100000) while true do require 'hl7'.parse(s) end",
+      ERR_BUDGET, "" },
+    { "many copies", "while true do msg:copy { ['PID-60000'] = 'x' } end", ERR_BUDGET, "" },
+    { "json bomb", "require 'json'.decode('[' .. ('1,'):rep(3000000) .. '1]')", ERR_SCRIPT, "more than" },
+    { "__gc", "setmetatable({}, { __gc = function() end })", ERR_SCRIPT, "__gc is not for scripts" },
+    { "__close", "setmetatable({}, { __close = function() end })", ERR_SCRIPT, "__close" },
+    { "__mode", "setmetatable({}, { __mode = 'k' })", ERR_SCRIPT, "__mode" },
+    { "locked string", "assert(getmetatable('') == 'locked')", ERR_OK, "" },
+    { "poisoned string", "string.find = function() end", ERR_SCRIPT, "'find' cannot be set: the table is read-only" },
+    { "poisoned string, raw", "rawset(string, 'find', 1)", ERR_SCRIPT, "read-only" },
+    { "poisoned string, metatable", "setmetatable(string, {})", ERR_SCRIPT, "protected" },
+    { "poisoned insert", "table.insert(string, 1)", ERR_SCRIPT, "read-only" },
+    { "global", "x = 1", ERR_SCRIPT, "main.lua:1: global 'x' cannot be set" },
+    { "settings", "msg.settings.x = 1", ERR_SCRIPT, "read-only" },
+    { "__tostring loop", "error(setmetatable({}, { __tostring = function() while true do end end }))", ERR_BUDGET, "CPU" },
+    { "__tostring of another kind", "error(setmetatable({}, { __tostring = function() return 1 end }))", ERR_SCRIPT, "" },
+    { "__tostring", "error(setmetatable({}, { __tostring = function() return 'mine' end }))", ERR_SCRIPT, "mine" },
+    { "error without text", "error({})", ERR_SCRIPT, "error object is a table value" },
+    { "error nil", "error()", ERR_SCRIPT, "nil" },
+    { "address, format", "string.format('%p', {})", ERR_SCRIPT, "addresses" },
+    { "no address", "assert(tostring({}) == 'table' and tostring(print) == 'nil' and tostring(pcall) == 'function' "
+      "and string.format('%s %5s', {}, pcall) == 'table function')", ERR_OK, "" },
+    { "absent", "for _, n in ipairs { 'os', 'io', 'debug', 'coroutine', 'package', 'load', 'loadstring', 'dofile', "
+      "'loadfile', 'collectgarbage', 'print', 'warn', '_G' } do if ({ pcall(require, n) })[1] then error(n) end end "
+      "assert(not load and not os and not io and not debug and not coroutine and not package and not _G "
+      "and not collectgarbage and not dofile and not math.random and not string.dump and not print)", ERR_OK, "" },
+    { "message in error", "out:event('e', { m = msg })", ERR_SCRIPT, "event.m: a message, which JSON cannot hold" },
+};
+
+static void attack_ends(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < countof(attacks); i++) {
+        const attack *a = &attacks[i];
+        char text[1024];
+        bench b;
+
+        (void)snprintf(text, sizeof text, "return function(msg, out) %s end", a->body);
+        if (bench_open(&b, text) != ERR_OK) fail_msg("%s: %s", a->name, b.why.text);
+        uint64_t cpu = clock_cpu_ns();
+        err e = bench_run(&b, ADT);
+        cpu = clock_cpu_ns() - cpu;
+        if (e != a->expected) fail_msg("%s: %s: %s", a->name, err_name(e), e == ERR_OK ? "" : b.why.text);
+        if (e != ERR_OK && strstr(b.why.text, a->text) == NULL) fail_msg("%s: %s", a->name, b.why.text);
+        /* Beyond the 300 ms: the last collection before the memory is refused. */
+        if (cpu > 3000000000u) fail_msg("%s: took %llu ms", a->name, (unsigned long long)(cpu / 1000000));
+        /* After a spent budget the state refuses; after anything else it works. */
+        err again = bench_run(&b, ADT);
+        if (e == ERR_BUDGET) assert_int_equal(again, ERR_BUDGET);
+        else assert_int_equal(again, e);
+        bench_close(&b);
+    }
+}
+
+/* Boxes that a script kept from a run raise in the next. */
+static void stale_boxes(void **state)
+{
+    static const char *const uses[] = {
+        "kept.msg:get 'PID-3'", "kept.seg:get(3)", "kept.seg.name", "kept.rep:get(1)", "kept.each()", "kept.all()",
+        "kept.out:event 'e'", "kept.msg.type",
+    };
+    (void)state;
+    for (size_t i = 0; i < countof(uses); i++) {
+        char text[1024];
+        bench b;
+
+        (void)snprintf(text, sizeof text, "local kept return function(msg, out) if kept then return %s end "
+                       "kept = { msg = msg, out = out, seg = msg:one 'PID', rep = msg:one('PID'):field(3), "
+                       "each = msg:each 'OBX', all = msg:one('PID'):all(3) } end", uses[i]);
+        assert_int_equal(bench_open(&b, text), ERR_OK);
+        assert_int_equal(bench_run(&b, ADT), ERR_OK);
+        if (bench_run(&b, ADT) != ERR_SCRIPT || strstr(b.why.text, "used after its run ended") == NULL)
+            fail_msg("%s: %s", uses[i], b.why.text);
+        bench_close(&b);
+    }
+}
+
+/* Memory stays flat over many runs, and garbage of one run does not add up. */
+static void flat_memory(void **state)
+{
+    size_t before = 0;
+    bench b;
+
+    (void)state;
+    assert_int_equal(bench_open(&b, "return function(msg, out) local t = {} for i = 1, 2000 do t[i] = { i .. 'x' } end end"),
+                     ERR_OK);
+    for (int i = 0; i < 400; i++) {
+        assert_int_equal(bench_run(&b, ADT), ERR_OK);
+        if (i == 100) before = vm_memory(b.vm);
+    }
+    assert_true(vm_memory(b.vm) < before + ((size_t)2 << 20));
+    bench_close(&b);
+}
+
+/* The trace names the way to the error, and is gone after a good run. */
+static void trace(void **state)
+{
+    bench b;
+
+    (void)state;
+    assert_int_equal(bench_open(&b, "local function inner() error 'deep' end local n = 0\n"
+                                    "return function(msg, out) n = n + 1 if n == 1 then inner() end end"), ERR_OK);
+    assert_int_equal(bench_run(&b, ADT), ERR_SCRIPT);
+    assert_string_equal(b.why.text, "main.lua:1: deep");
+    assert_non_null(strstr(vm_trace(b.vm).ptr, "main.lua:1: in upvalue 'inner'"));
+    assert_int_equal(bench_run(&b, ADT), ERR_OK);
+    assert_int_equal(vm_trace(b.vm).len, 0);
+    bench_close(&b);
+}
+
+/* A limit that a state alone exceeds, and a module that loops while it is loaded. */
+static void opening(void **state)
+{
+    const file files[] = { { "pack.lua", MANIFEST }, { "main.lua", "return function() end" }, { NULL, NULL } };
+    const vm_scope scope = { .tenant = slice_lit("north") };
+    vm_limits small = test_limits;
+    bench b;
+
+    (void)state;
+    small.memory = 1000;
+    assert_int_equal(bench_open_files(&b, files, &scope, &small), ERR_BUDGET);
+    bench_close(&b);
+    small.memory = 20000;
+    assert_int_equal(bench_open_files(&b, files, &scope, &small), ERR_BUDGET);
+    bench_close(&b);
+    assert_int_equal(bench_open(&b, "while true do end"), ERR_BUDGET);
+    assert_non_null(strstr(b.why.text, "main.lua:1: CPU time budget of 1000 ms spent"));
+    bench_close(&b);
+    assert_int_equal(bench_open(&b, "return 1"), ERR_SCRIPT);
+    assert_string_equal(b.why.text, "handler 'main' returns a number, not a function");
+    bench_close(&b);
+    assert_int_equal(bench_open(&b, "return function( end"), ERR_SCRIPT);
+    assert_non_null(strstr(b.why.text, "main.lua:1:"));
+    bench_close(&b);
+    assert_int_equal(bench_open(&b, "\033Lua"), ERR_SCRIPT);         /* bytecode */
+    assert_non_null(strstr(b.why.text, "attempt to load a binary chunk"));
+    bench_close(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attack_ends), cmocka_unit_test(stale_boxes), cmocka_unit_test(flat_memory),
+        cmocka_unit_test(trace), cmocka_unit_test(opening),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
