@@ -87,7 +87,7 @@ function fhir.quantity(value, unit, system, code)
            code = system and code or nil }
 end
 
--- What a primitive carries beside its value (FHIR R4, 2.6.2), for `_birthDate`
+-- What a primitive carries beside its value (FHIR R4, JSON), for `_birthDate`
 -- and the like: the text that could not be kept whole, …
 function fhir.original_text(value)
   return { extension = { { url = ORIGINAL_TEXT, valueString = value } } }

@@ -9,25 +9,12 @@
 --   4. no authority at all: urn:interop:<tenant>:<connector>:<type code or "id">
 local host  = require "host"
 local scope = require "scope"
+local urn   = require "urn"
 
 local uuid5 = host.uuid5
-local find, gsub, format, byte, lower = string.find, string.gsub, string.format, string.byte, string.lower
+local find, lower, concat, token = string.find, string.lower, table.concat, urn.token
 
 local identity = {}
-
-local function hex(c) return format("%%%02X", byte(c)) end
-
--- One part of a URN: what would end it or be no URI is written %XX (RFC 8141).
-local function token(text)
-  if not find(text, "[^%w%._~-]") then return text end
-  return (gsub(text, "[^%w%._~-]", hex))
-end
-
--- Part of a URL's query (RFC 3986). ':' and '/' are allowed there.
-local function query(text)
-  if not find(text, "[^%w%._~:/-]") then return text end
-  return (gsub(text, "[^%w%._~:/-]", hex))
-end
 
 local function is_oid(text)
   return find(text, "^[0-2]%.%d[%d.]*%d$") and not find(text, "%.%.") and not find(text, "%.0%d")
@@ -62,7 +49,7 @@ function identity.system(namespace, id, id_type, kind)
     local name = namespace or id
     if name then
       -- Senders put the OID itself into the namespace.
-      uri = universal(name) or ("urn:interop:" .. token(scope.tenant) .. ":" .. token(name))
+      uri = universal(name) or scope.tenant_urn .. token(name)
     else
       uri = identity.own_system(kind or "id")
     end
@@ -74,12 +61,12 @@ end
 -- The system of identifiers that this connector's messages give no authority for,
 -- and of those that we derive.
 function identity.own_system(kind)
-  return "urn:interop:" .. token(scope.tenant) .. ":" .. token(scope.connector) .. ":" .. token(kind)
+  return scope.connector_urn .. token(kind)
 end
 
 -- A name for things of this connector that is the same for the same parts.
 function identity.digest(...)
-  return uuid5(table.concat({ scope.tenant, scope.connector, ... }, "\n"))
+  return uuid5(concat({ scope.tenant, scope.connector, ... }, "\n"))
 end
 
 function identity.full_url(resource_type, system, value)
@@ -87,11 +74,14 @@ function identity.full_url(resource_type, system, value)
                               .. "\n" .. system .. "|" .. value)
 end
 
--- The search that finds a resource by its identifier, for ifNoneExist. In the
--- value `\`, `,`, `$` and `|` are escaped first (FHIR R4, 3.1.1.5.1).
+-- The search that finds a resource by its identifier, for ifNoneExist.
 function identity.search(system, value)
-  if find(value, "[\\,$|]") then value = gsub(value, "[\\,$|]", "\\%0") end
-  return "identifier=" .. query(system) .. "%7C" .. query(value)
+  local known = scope.queries[system]
+  if not known then
+    known = "identifier=" .. urn.query(system) .. "%7C"
+    scope.queries[system] = known
+  end
+  return known .. urn.search_value(value)
 end
 
 -- An identifier of our own for what the message gives none: `kind` names the
@@ -99,7 +89,5 @@ end
 function identity.derived(kind, ...)
   return { system = identity.own_system(kind), value = identity.digest(kind, ...) }
 end
-
-identity.token = token
 
 return identity

@@ -15,6 +15,8 @@
 --             "3 not in A,B"; several with " and "
 --   at, with  the value goes to `at` in a copy of `with`, and that to the target
 --   url, sub  the same for an extension, and for an extension within it
+--   required  the element may not be deleted
+--   missing   only where no row before has put something
 --   row       the guide's rows that this one implements
 --   other options belong to the datatype (vocab, system, kind, …)
 --
@@ -162,6 +164,11 @@ local function delete(place, last, top)
   if top and scope.owns and place[last] == nil then place[last] = DELETE end
 end
 
+-- The same for a field of which nothing came.
+local function delete_if_null(seg, n, resource, last)
+  if scope.owns and seg:count(n) > 0 and seg:get(n) == NULL then delete(resource, last, true) end
+end
+
 local function text_step(n, convert, wrap, many, inside, last, top)
   local beside_name = "_" .. last
   if many or wrap then
@@ -205,19 +212,17 @@ local function field_step(n, convert, wrap, many, inside, last, top)
   end
   if many then
     return function(seg, resource)
-      if seg:count(n) == 0 then return end
       local values = seg:all(n, each)
       if values then return append_all(inside(resource), last, values) end
-      if top and seg:get(n) == NULL then delete(resource, last, top) end
+      if top then delete_if_null(seg, n, resource, last) end
     end
   end
   return function(seg, resource)
-    if seg:count(n) == 0 then return end
     local value = seg:one(n, each)
     if value ~= nil then
       inside(resource)[last] = value
-    elseif top and seg:get(n) == NULL then
-      delete(resource, last, top)
+    elseif top then
+      delete_if_null(seg, n, resource, last)
     end
   end
 end
@@ -233,9 +238,10 @@ end
 -- Whether HL7's null in this row's field deletes the target: a top-level element,
 -- and of several fields that fill a list the first (PID-13 for the telecom; an
 -- empty work number does not take the home number away). Never the extensions,
--- which are each something else.
+-- which are each something else, the identifiers, by which the resource is found,
+-- and what is required.
 local function deletes(map, row, top, last)
-  if not top or last == "extension" then return false end
+  if not top or row.required or last == "extension" or last == "identifier" then return false end
   for i = 1, #map do
     if map[i][2] == row[2] then return map[i][1] == row[1] end
   end

@@ -1,6 +1,5 @@
 -- Reading text out of repetitions, as FHIR wants it.
-local null = require("host").null
-local hl7  = require "hl7"
+local hl7 = require "hl7"
 
 local byte, find, match, gsub = string.byte, string.find, string.match, string.gsub
 local NULL = hl7.null
@@ -9,24 +8,42 @@ local text = {}
 
 -- Text without the blanks that senders pad with; nil for HL7's null, which
 -- within a datatype says no more than that there is nothing.
-function text.clean(value)
-  if value == nil or value == NULL or value == null then return nil end
-  local first, last = byte(value), byte(value, -1)
-  if first == nil then return nil end
-  if first > 32 and last > 32 then return value end
-  value = match(value, "^%s*(.-)%s*$")
-  if value == "" then return nil end
+local function clean(value)
+  if value == nil or value == NULL then return nil end
+  -- What begins with a blank or a control character sorts before "!".
+  if value < "!" or byte(value, -1) <= 32 then
+    value = match(value, "^%s*(.-)%s*$")
+    if value == "" then return nil end
+  end
   return value
 end
-
-local clean = text.clean
+text.clean = clean
 
 -- Component `comp` (and subcomponent `sub`) of a repetition.
 function text.get(rep, comp, sub)
-  local value = sub and rep:get(comp, sub) or (not sub and rep:get(comp))
-  if not value then return nil end
-  return clean(value)
+  local value = rep:get(comp, sub)
+  if value == nil then return nil end            -- as most are
+  if value == NULL then return nil end
+  if value < "!" or byte(value, -1) <= 32 then return clean(value) end
+  return value
 end
+
+-- The first components of a repetition (up to 14), or subcomponents of one of them
+-- (up to 5), as text: one call where datatypes would make a dozen.
+local get = text.get
+local function unpack(rep, n, comp)
+  if comp then
+    return get(rep, comp, 1), get(rep, comp, 2), get(rep, comp, 3), get(rep, comp, 4), get(rep, comp, 5)
+  end
+  local first = get(rep, 1)
+  if first == rep:raw() then return first end    -- nothing separates: the only one
+  if n <= 8 then
+    return first, get(rep, 2), get(rep, 3), get(rep, 4), get(rep, 5), get(rep, 6), get(rep, 7), get(rep, 8)
+  end
+  return first, get(rep, 2), get(rep, 3), get(rep, 4), get(rep, 5), get(rep, 6), get(rep, 7), get(rep, 8),
+         get(rep, 9), get(rep, 10), get(rep, 11), get(rep, 12), get(rep, 13), get(rep, 14)
+end
+text.unpack = unpack
 
 -- All of a repetition as one text, for ST, TX and FT: senders do not escape every
 -- `^` and `&`, and in these datatypes they can only be meant as they are.
@@ -52,7 +69,7 @@ function text.code(value)
   return value
 end
 
--- A JSON number for NM text: HL7 allows "+5", ".5", "5." and "007" (2A.3.50);
+-- A JSON number for NM text: HL7 allows "+5", ".5", "5." and "007" (chapter 2A);
 -- nil when it is no number.
 function text.number(value)
   local sign, whole, rest = match(value, "^([+-]?)0*(%d*)(.*)$")

@@ -88,12 +88,13 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- The keys by which a reference is found: as Type/id and by the id alone; `patient` is for
--- references to patients only.
+-- references to patients only, so there the id says all.
 CREATE OR REPLACE FUNCTION reference_keys(name text, of_type text, of_id text) RETURNS SETOF text
 LANGUAGE sql IMMUTABLE AS $$
   SELECT name || '=' || form
-    FROM (VALUES (of_type || '/' || of_id), (of_id)) AS forms(form)
-   WHERE name <> 'patient' OR of_type = 'Patient'
+    FROM (VALUES (of_type || '/' || of_id, name <> 'patient'),
+                 (of_id, name <> 'patient' OR of_type = 'Patient')) AS forms(form, wanted)
+   WHERE wanted
 $$;
 
 -- Writes the entries of a Bundle, or the one of a request; all or nothing.
@@ -152,8 +153,8 @@ BEGIN
     a_id[i] := e->>'id';
     IF e ? 'criteria' THEN
       -- The same condition twice in one Bundle means one resource.
-      k := array_position(a_key, (e->>'verb') || ' ' || (e->>'key'));
-      a_key[i] := (e->>'verb') || ' ' || (e->>'key');
+      a_key[i] := (e->>'verb') || ' ' || a_type[i] || ' ' || (e->>'key');
+      k := array_position(a_key[:i - 1], a_key[i]);
       IF k IS NOT NULL AND e->>'verb' = 'create' THEN
         a_id[i] := a_id[k];
         a_status[i] := 200;

@@ -1,4 +1,4 @@
-/* cli/cli_connector.c -- interop connector add|list|show|set|activate|pause|deactivate. */
+/* cli/cli_connector.c -- interop connector add|list|show|set|activate|pause|deactivate|settings. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +16,7 @@ static int run_set(int argc, char **argv);
 static int run_activate(int argc, char **argv);
 static int run_pause(int argc, char **argv);
 static int run_deactivate(int argc, char **argv);
+static int run_settings(int argc, char **argv);
 
 #define CHANGE_HELP \
     "  --port PORT       listens here\n" \
@@ -27,7 +28,7 @@ static int run_deactivate(int argc, char **argv);
     "  --tls-cert FILE --tls-key FILE\n" \
     "                    listens with TLS\n" \
     "  --tls-ca FILE     demands client certificates signed by these\n" \
-    "  --set KEY=VALUE   any setting, see `interop connector set --help`; may be repeated\n"
+    "  --set KEY=VALUE   any of `interop connector settings`; may be repeated\n"
 
 static const cli_command verbs[] = {
     { "connector add", "--tenant TENANT --name NAME --protocol mllp --direction inbound --port PORT --pack FOLDER …",
@@ -50,6 +51,7 @@ static const cli_command verbs[] = {
     { "connector activate", "NAME --tenant TENANT", "starts it", run_activate, ADMIN_HELP },
     { "connector pause", "NAME --tenant TENANT", "stops listening; what was taken is worked off", run_pause, ADMIN_HELP },
     { "connector deactivate", "NAME --tenant TENANT", "stops listening and working", run_deactivate, ADMIN_HELP },
+    { "connector settings", "", "the settings that there are, with defaults and meanings", run_settings, NULL },
 };
 
 #define MANY 64
@@ -313,8 +315,8 @@ static int run_add(int argc, char **argv)
 
 static err list_tenant(admin *a, slice tenant, table *t)
 {
-    connector_row *rows;
-    size_t count;
+    connector_row *rows = NULL;
+    size_t count = 0;
     err e = db_begin(a->db, tenant, &a->why);
 
     if (e == ERR_OK) e = connectors_list(a->db, &a->mem, &rows, &count, &a->why);
@@ -478,8 +480,21 @@ static int run_activate(int argc, char **argv) { return run_plain(&verbs[4], arg
 static int run_pause(int argc, char **argv) { return run_plain(&verbs[5], argc, argv, act_pause); }
 static int run_deactivate(int argc, char **argv) { return run_plain(&verbs[6], argc, argv, act_deactivate); }
 
+static int run_settings(int argc, char **argv)
+{
+    const char *words[1];
+    int word_count;
+    buf text = buf_in(NULL);
+
+    if (!cli_parse_options(&verbs[7], argc, argv, NULL, 0, words, 0, &word_count)) return EXIT_USAGE;
+    settings_describe(&text);
+    (void)fwrite(text.ptr, 1, text.len, stdout);
+    buf_free(&text);
+    return EXIT_WELL;
+}
+
 static int run(int argc, char **argv) { return cli_verbs(&cli_connector, verbs, countof(verbs), argc, argv); }
 
 const cli_command cli_connector = {
-    "connector", "add|list|show|set|activate|pause|deactivate …", "configures what takes messages in", run, NULL
+    "connector", "add|list|show|set|activate|pause|deactivate|settings …", "configures what takes messages in", run, NULL
 };

@@ -75,7 +75,8 @@ static int run(int argc, char **argv)
         d.url = database != NULL && database[0] != '\0' ? database : c.owner_database_url;
         d.schema = schema;
         if (d.url[0] == '\0')
-            e = err_set(&why, ERR_CONFIG, "no database: give --database postgresql://… or set INTEROP_DEMO_DATABASE_URL");
+            e = err_set(&why, ERR_CONFIG, "no database: give --database postgresql://… or set "
+                                          "INTEROP_DEMO_DATABASE_URL");
         else if (!config_address(&mem, slice_of(http), &d.address, &d.port))
             e = err_set(&why, ERR_USAGE, "--http must be like 127.0.0.1:8090");
     }

@@ -25,6 +25,7 @@
 #define LANES_MAX 20000
 #define IN_FLIGHT_MAX 1000
 #define ANSWER_CAP ((size_t)1 << 20)
+#define WRITE_CAP ((size_t)1 << 20)      /* waiting for one receiver to read */
 #define RETRY_MS 100
 #define CLOSE_MS 1000
 #define STEPS 128                        /* of the histogram; 64 for each power of two */
@@ -271,23 +272,23 @@ static void give_back(sender *s, size_t number)
     s->again[at] = number;
 }
 
+/* Sends what may go out now, in one write. */
 static void lane_pump(lane *l)
 {
     sender *s = l->of;
     buf message = buf_in(NULL), wire = buf_in(NULL);
 
     while (l->state == LANE_OPEN && l->out_count < (size_t)s->in_flight && work_left(s) && rate_allows(s)
-           && stream_pending(l->stream) < ANSWER_CAP) {
+           && stream_pending(l->stream) + wire.len < WRITE_CAP) {
         size_t number = next_job(s);
         buf_clear(&message);
-        buf_clear(&wire);
         put_message(s, number, &message);
         mllp_write(&wire, buf_slice(&message));
         if (source_of(s, number)->silent) s->unasked++;
         else l->out[l->out_count++] = (job){ number, clock_ns() };
         if (number + 1 > s->sent) s->sent = number + 1;
-        stream_write(l->stream, buf_slice(&wire));
     }
+    if (wire.len > 0) stream_write(l->stream, buf_slice(&wire));
     buf_free(&message);
     buf_free(&wire);
     if (l->state == LANE_OPEN && l->out_count == 0 && !work_left(s)) lane_enter(l, LANE_DONE);
@@ -323,6 +324,19 @@ static void on_data(void *arg, slice bytes)
 
 static void on_drained(void *arg) { lane_pump(arg); }
 
+/* Once a run: the others mostly say the same. */
+static void complain(const lane *l, err e, const err_info *why)
+{
+    sender *s = l->of;
+    const char *then = s->resend ? " (trying again)" : "";
+
+    if (s->complained || (e == ERR_OK && l->out_count == 0)) return;
+    s->complained = true;
+    if (l->late) fprintf(stderr, "interop send: no answer within %lld ms%s\n", (long long)s->timeout_ms, then);
+    else if (e == ERR_OK) fprintf(stderr, "interop send: %s:%u closed the connection without an answer%s\n", s->host, s->port, then);
+    else fprintf(stderr, "interop send: %s%s\n", why->text, then);
+}
+
 static void on_closed(void *arg, err e, const err_info *why)
 {
     lane *l = arg;
@@ -332,16 +346,13 @@ static void on_closed(void *arg, err e, const err_info *why)
     l->stream = NULL;
     mllp_codec_free(&l->codec);
     if (l->state == LANE_DONE) return;
+    complain(l, e, why);
     for (size_t i = 0; i < l->out_count; i++) {
         if (s->resend) give_back(s, l->out[i].number);
         else s->unanswered++;
     }
     l->out_count = 0;
     l->was_open = l->late = false;
-    if (e != ERR_OK && !s->complained) {
-        fprintf(stderr, "interop send: %s%s\n", why->text, s->resend ? " (trying again)" : "");
-        s->complained = true;
-    }
     lane_enter(l, was_open || s->resend ? LANE_WAITING : LANE_DONE);
     finish_when_settled(s);
 }

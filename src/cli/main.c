@@ -6,29 +6,8 @@
 #include "engine/words.h"
 
 static const cli_command *const commands[] = {
-#ifdef HAVE_CLI_RUN
-    &cli_run,
-#endif
-    &cli_migrate, &cli_connector, &cli_rule,
-#ifdef HAVE_CLI_PACK
-    &cli_pack,
-#endif
-    &cli_message, &cli_quarantine,
-#ifdef HAVE_CLI_MAP
-    &cli_map,
-#endif
-#ifdef HAVE_CLI_PARSE
-    &cli_parse,
-#endif
-#ifdef HAVE_CLI_SEND
-    &cli_send,
-#endif
-#ifdef HAVE_CLI_LISTEN
-    &cli_listen,
-#endif
-#ifdef HAVE_CLI_FHIR_DEMO
-    &cli_fhir_demo,
-#endif
+    &cli_run, &cli_migrate, &cli_connector, &cli_rule, &cli_pack, &cli_message, &cli_quarantine,
+    &cli_map, &cli_parse, &cli_send, &cli_listen, &cli_fhir_demo,
 };
 
 static void print_usage(FILE *f)

@@ -5,8 +5,6 @@
  * written. Any refusal is the answer to the whole Bundle. */
 #include "demo/bundle.h"
 
-#include <stdlib.h>
-
 #include "demo/entry.h"
 #include "fhir/check.h"
 #include "fhir/resource.h"
@@ -32,12 +30,6 @@ typedef struct bundle {
     demo_done         done;
     void             *arg;
 } bundle;
-
-static void bundle_end(bundle *b, const demo_answer *answer)
-{
-    b->done(b->arg, answer);
-    free(b);
-}
 
 /* ---- the answer ------------------------------------------------------------------------ */
 
@@ -72,9 +64,9 @@ static void put_entry(buf *out, const bundle_entry *e)
     }
     buf_printf(out, "\"response\":{\"status\":\"%s\"", status_text(a->status));
     if (a->version > 0) {
-        buf_printf(out, ",\"location\":\"%.*s/%.*s/_history/%lld\",\"etag\":\"W/\\\"%lld\\\"\",\"lastModified\":\"%.*s\"",
-                   (int)a->type.len, a->type.ptr, (int)a->id.len, a->id.ptr, (long long)a->version,
-                   (long long)a->version, (int)a->updated.len, a->updated.ptr);
+        buf_printf(out, ",\"location\":\"%.*s/%.*s/_history/%lld\",\"etag\":\"W/\\\"%lld\\\"\"", (int)a->type.len,
+                   a->type.ptr, (int)a->id.len, a->id.ptr, (long long)a->version, (long long)a->version);
+        buf_printf(out, ",\"lastModified\":\"%.*s\"", (int)a->updated.len, a->updated.ptr);
     }
     if (failed) {
         buf_puts(out, ",\"outcome\":");
@@ -95,7 +87,7 @@ static void bundle_answer(bundle *b)
     }
     buf_puts(&out, b->count > 0 ? "]}" : "}");
     answer.body = buf_slice(&out);
-    bundle_end(b, &answer);
+    b->done(b->arg, &answer);
 }
 
 /* ---- the entries ------------------------------------------------------------------------- */
@@ -118,8 +110,8 @@ static bool entry_read(bundle *b, bundle_entry *e, const json *entry)
     path = path_of(scope, url, &e->ix.query);
     if (!demo_route(scope->mem, json_text(request, "method"), path, &e->ix, &e->answer)) return false;
     if (e->ix.verb == DO_BUNDLE || e->ix.verb == DO_METADATA || e->ix.verb == DO_PATCH)
-        return demo_refuse(scope->mem, &e->answer, 400, "not-supported", "a Bundle here takes GET, POST, PUT and DELETE "
-                                                                         "of resources");
+        return demo_refuse(scope->mem, &e->answer, 400, "not-supported",
+                           "a Bundle here takes GET, POST, PUT and DELETE of resources");
     e->full_url = json_text(entry, "fullUrl");
     e->ix.if_match = json_text(request, "ifMatch");
     e->ix.if_none_match = json_text(request, "ifNoneMatch");
@@ -144,13 +136,13 @@ static void on_entry(void *arg, const demo_answer *answer)
     batch_settle(e->bundle);
 }
 
+/* `entries`: the first of them. */
 static void batch_run(bundle *b, const json *entries)
 {
-    const json *entry = entries == NULL ? NULL : entries->child;
+    bundle_entry *e = b->entries;
 
     b->pending = b->count + 1;           /* one more, so that it does not end in the middle of this */
-    for (int i = 0; i < b->count; i++, entry = entry->next) {
-        bundle_entry *e = &b->entries[i];
+    for (const json *entry = entries; entry != NULL; entry = entry->next, e++) {
         if (entry_read(b, e, entry)) demo_run(b->scope, &e->ix, on_entry, e);
         else batch_settle(b);
     }
@@ -177,7 +169,7 @@ static void transaction_fail(bundle *b, int at, const demo_answer *of_entry)
     answer.body = buf_slice(&out);
     answer.allow = NULL;
     if (answer.status == 404 || answer.status == 405) answer.status = 400;   /* not of the base's URL */
-    bundle_end(b, &answer);
+    b->done(b->arg, &answer);
 }
 
 static void on_transaction(void *arg, err e, const pg_result *results, int count, const char *sqlstate,
@@ -190,7 +182,7 @@ static void on_transaction(void *arg, err e, const pg_result *results, int count
     (void)count; (void)why;
     if (e != ERR_OK) {
         demo_store_failed(b->scope->mem, &answer, e, sqlstate);
-        bundle_end(b, &answer);
+        b->done(b->arg, &answer);
         return;
     }
     refused = write > 0 ? demo_write_refused(b->scope, &results[0], &answer) : 0;
@@ -248,20 +240,19 @@ static bool transaction_build(bundle *b, demo_write *w, int *at, demo_answer *an
 
 static void transaction_run(bundle *b, const json *entries)
 {
-    const json *entry = entries == NULL ? NULL : entries->child;
+    bundle_entry *e = b->entries;
     demo_answer answer;
     demo_write w;
     bool built;
     int at = 0;
 
-    for (int i = 0; i < b->count; i++, entry = entry->next) {
-        bundle_entry *e = &b->entries[i];
+    for (const json *entry = entries; entry != NULL; entry = entry->next, e++) {
         bool ok = entry_read(b, e, entry) && demo_prepare(b->scope, &e->ix, &e->answer);
         if (ok && !demo_is_write(e->ix.verb) && ++b->reads > MAX_READS)
             ok = demo_refuse(b->scope->mem, &e->answer, 400, "too-costly", "a transaction takes at most %d GETs",
                              MAX_READS);
         if (ok) continue;
-        transaction_fail(b, i, &e->answer);
+        transaction_fail(b, (int)(e - b->entries), &e->answer);
         return;
     }
     demo_write_begin(&w, b->scope, true);
@@ -295,11 +286,11 @@ void demo_bundle_run(const demo_scope *scope, json *body, demo_done done, void *
         done(arg, &answer);
         return;
     }
-    b = mem_zalloc(sizeof *b);
+    b = arena_new(scope->mem, bundle);
     *b = (bundle){ .scope = scope, .transaction = slice_is(type, "transaction"), .done = done, .arg = arg,
                    .count = entries == NULL ? 0 : (int)entries->count };
     b->entries = arena_array(scope->mem, bundle_entry, (size_t)b->count + 1);
     for (int i = 0; i < b->count; i++) b->entries[i].bundle = b;
-    if (b->transaction) transaction_run(b, entries);
-    else batch_run(b, entries);
+    if (b->transaction) transaction_run(b, entries == NULL ? NULL : entries->child);
+    else batch_run(b, entries == NULL ? NULL : entries->child);
 }

@@ -93,44 +93,47 @@ const demo_param *demo_param_find(slice type, slice name)
 
 enum { KEY_CAP = 400 };                  /* bytes; an index entry of PostgreSQL ends near 2,700 */
 
-/* "name=" and the bytes of a value; `bar` as the separator of a token is told from
- * one inside of a part by a backslash before the latter. */
-typedef struct key { buf text; } key;
-
-static key key_begin(arena *mem, const char *name)
+/* Behind every key that begins with `k`: U+10FFFF is the last character. */
+static slice key_end(arena *mem, slice k)
 {
-    key k = { buf_in(mem) };
-    buf_puts(&k.text, name);
-    buf_putc(&k.text, '=');
+    return arena_printf(mem, "%.*s\xf4\x8f\xbf\xbf", (int)k.len, k.ptr);
+}
+
+static buf key_begin(arena *mem, const char *name)
+{
+    buf k = buf_in(mem);
+    buf_puts(&k, name);
+    buf_putc(&k, '=');
     return k;
 }
 
-static void key_part(key *k, slice part)
+/* A part of a token: '|' inside of it gets a backslash, so that it does not separate. */
+static void key_part(buf *k, slice part)
 {
     for (size_t i = 0; i < part.len; i++) {
-        if (part.ptr[i] == '|' || part.ptr[i] == '\\') buf_putc(&k->text, '\\');
-        buf_putc(&k->text, part.ptr[i]);
+        if (part.ptr[i] == '|' || part.ptr[i] == '\\') buf_putc(k, '\\');
+        buf_putc(k, part.ptr[i]);
     }
 }
 
 static slice key_token(arena *mem, const char *name, fhir_token_kind kind, slice system, slice code)
 {
-    key k = key_begin(mem, name);
+    buf k = key_begin(mem, name);
 
     if (kind != TOKEN_CODE) {
         key_part(&k, kind == TOKEN_NO_SYSTEM ? SLICE_NONE : system);
-        buf_putc(&k.text, '|');
+        buf_putc(&k, '|');
     }
     if (kind != TOKEN_SYSTEM) key_part(&k, code);
-    return buf_slice(&k.text);
+    return buf_slice(&k);
 }
 
 static slice key_text(arena *mem, const char *name, slice text)
 {
-    key k = key_begin(mem, name);
+    buf k = key_begin(mem, name);
 
-    buf_put(&k.text, text);
-    return buf_slice(&k.text);
+    buf_put(&k, text);
+    return buf_slice(&k);
 }
 
 /* Long ones end in the digest of the whole, so that they stay distinct. */
@@ -152,14 +155,14 @@ static slice key_short(arena *mem, slice whole)
 /* Strings are found by their beginning, in any case (of ASCII letters), so only that is kept. */
 static slice key_string(arena *mem, const char *name, slice text)
 {
-    key k = key_begin(mem, name);
+    buf k = key_begin(mem, name);
 
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
         if (i >= KEY_CAP / 2 && ((unsigned char)c & 0xc0) != 0x80) break;
-        buf_putc(&k.text, c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c);
+        buf_putc(&k, c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c);
     }
-    return buf_slice(&k.text);
+    return buf_slice(&k);
 }
 
 static slice key_instant(arena *mem, const char *name, int64_t us)
@@ -192,12 +195,7 @@ static void add_token(indexing *x, const char *name, slice system, slice code)
 {
     if (code.len == 0) return;
     add(x, key_token(x->mem, name, TOKEN_CODE, system, code));
-    if (system.len == 0) {
-        add(x, key_token(x->mem, name, TOKEN_NO_SYSTEM, system, code));
-        return;
-    }
-    add(x, key_token(x->mem, name, TOKEN_BOTH, system, code));
-    add(x, key_token(x->mem, name, TOKEN_SYSTEM, system, code));
+    add(x, key_token(x->mem, name, system.len == 0 ? TOKEN_NO_SYSTEM : TOKEN_BOTH, system, code));
 }
 
 static void add_reference(indexing *x, const char *name, slice reference)
@@ -209,9 +207,11 @@ static void add_reference(indexing *x, const char *name, slice reference)
         if (x->link != NULL) x->link(x->arg, reference, name);
     } else if (t.base.ptr != NULL && !slice_eq(t.base, x->base)) {
         add(x, key_text(x->mem, name, reference));
-    } else if (strcmp(name, "patient") != 0 || slice_is(t.type, "Patient")) {
+    } else if (strcmp(name, "patient") != 0) {
         add(x, key_text(x->mem, name, arena_printf(x->mem, "%.*s/%.*s", (int)t.type.len, t.type.ptr,
                                                    (int)t.id.len, t.id.ptr)));
+        add(x, key_text(x->mem, name, t.id));
+    } else if (slice_is(t.type, "Patient")) {        /* the id says all */
         add(x, key_text(x->mem, name, t.id));
     }
 }
@@ -323,7 +323,8 @@ static err ask_token(const asking *a, slice value, err_info *why)
     /* A code element has an implied system, which is not stored: it is found by its code. */
     if (a->param->kind == PARAM_CODE && t.kind == TOKEN_BOTH) t.kind = TOKEN_CODE;
     k = key_token(a->mem, a->param->name, t.kind, t.system, t.code);
-    give(a, k, k);
+    if (t.kind == TOKEN_SYSTEM) give(a, k, key_end(a->mem, k));
+    else give(a, k, k);
     return ERR_OK;
 }
 
@@ -349,8 +350,8 @@ static err ask_reference(const asking *a, slice value, err_info *why)
 
     if (e != ERR_OK) return e;
     text = r.url.ptr != NULL ? r.url : r.id;
-    if (r.type.ptr != NULL) text = arena_printf(a->mem, "%.*s/%.*s", (int)r.type.len, r.type.ptr,
-                                                (int)r.id.len, r.id.ptr);
+    if (r.type.ptr != NULL && strcmp(a->param->name, "patient") != 0)
+        text = arena_printf(a->mem, "%.*s/%.*s", (int)r.type.len, r.type.ptr, (int)r.id.len, r.id.ptr);
     k = key_text(a->mem, a->param->name, text);
     give(a, k, k);
     return ERR_OK;
@@ -368,9 +369,9 @@ static err ask(const asking *a, slice value, err_info *why)
         k = key_text(a->mem, a->param->name, fhir_search_text(a->mem, value));
         give(a, k, k);
         return ERR_OK;
-    case PARAM_STRING:                   /* whatever goes on behind it: U+10FFFF is the last character */
+    case PARAM_STRING:
         k = key_string(a->mem, a->param->name, fhir_search_text(a->mem, value));
-        give(a, k, arena_printf(a->mem, "%.*s\xf4\x8f\xbf\xbf", (int)k.len, k.ptr));
+        give(a, k, key_end(a->mem, k));
         return ERR_OK;
     }
     return ERR_OK;
@@ -389,7 +390,8 @@ err demo_ranges(arena *mem, const demo_param *param, slice modifier, slice value
         return err_set(why, ERR_USAGE, "the value of %s is no clean UTF-8 text", param->name);
     while (fhir_search_next(&value, &alternative)) {
         err e;
-        if (alternative.len == 0) return err_set(why, ERR_USAGE, "the parameter %s has an empty alternative", param->name);
+        if (alternative.len == 0)
+            return err_set(why, ERR_USAGE, "the parameter %s has an empty alternative", param->name);
         e = ask(&a, alternative, why);
         if (e != ERR_OK) return err_prefix(why, "%s", param->name);
     }

@@ -1,8 +1,8 @@
 /* demo/index.h -- what the demo can search by: the keys of a resource, and the ranges of
  * keys that a search parameter asks for.
  *
- * A key is "name=value". A token has several (system|code, code, and |code without
- * a system or system|), so that each way to ask is one exact key. */
+ * A key is "name=value". A token has two ("system|code" or "|code", and "code"), so
+ * that most ways to ask are one exact key; what is left are the beginnings of keys. */
 #ifndef DEMO_INDEX_H
 #define DEMO_INDEX_H
 

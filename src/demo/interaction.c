@@ -7,7 +7,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/log.h"
 #include "demo/entry.h"
@@ -254,12 +253,6 @@ typedef struct course {
 
 enum { PATCH_TRIES = 5 };
 
-static void course_end(course *c, const demo_answer *answer)
-{
-    c->done(c->arg, answer);
-    free(c);
-}
-
 static void course_read(course *c);
 
 static void on_written(void *arg, err e, const pg_result *results, int count, const char *sqlstate,
@@ -280,7 +273,7 @@ static void on_written(void *arg, err e, const pg_result *results, int count, co
     } else {
         demo_write_answer(c->scope, &results[0], 0, &answer);
     }
-    course_end(c, &answer);
+    c->done(c->arg, &answer);
 }
 
 static void course_write(course *c, const demo_interaction *ix)
@@ -291,7 +284,7 @@ static void course_write(course *c, const demo_interaction *ix)
     demo_write_begin(&w, c->scope, false);
     if (!demo_write_add(&w, ix, &answer)) {
         demo_write_free(&w);
-        course_end(c, &answer);
+        c->done(c->arg, &answer);
         return;
     }
     c->calls[0] = demo_write_call(&w, c->scope->want_body);
@@ -329,7 +322,7 @@ static void on_read(void *arg, err e, const pg_result *results, int count, const
         course_write(c, &c->update);
         return;
     }
-    course_end(c, &answer);
+    c->done(c->arg, &answer);
 }
 
 static void course_read(course *c)
@@ -346,7 +339,7 @@ void demo_run(const demo_scope *scope, demo_interaction *ix, demo_done done, voi
         done(arg, &answer);
         return;
     }
-    c = mem_zalloc(sizeof *c);
+    c = arena_new(scope->mem, course);
     *c = (course){ .scope = scope, .ix = ix, .done = done, .arg = arg };
     if (demo_is_write(ix->verb)) course_write(c, ix);
     else course_read(c);

@@ -219,8 +219,9 @@ err demo_condition_parse(arena *mem, slice type, slice query, slice base, demo_q
                        out->ignored.len > 150 ? 150 : (int)out->ignored.len, out->ignored.ptr);
     if (out->bounded || out->after)
         return err_set(why, ERR_USAGE, "the condition may not use _lastUpdated or a page");
-    if (out->number == 0) return err_set(why, ERR_USAGE, "the condition asks for nothing; give identifier=system|value");
-    return ERR_OK;
+    return out->number > 0
+        ? ERR_OK
+        : err_set(why, ERR_USAGE, "the condition asks for nothing; give identifier=system|value");
 }
 
 /* ---- asking ---------------------------------------------------------------------- */
@@ -335,7 +336,8 @@ slice demo_history_bundle(arena *mem, slice type, slice id, slice base, const pg
                (long long)pg_cell_int(result, 0, TOTAL));
     for (int i = 0; i < pg_rows(result); i++) {
         slice method = pg_cell(result, i, METHOD), updated = pg_cell(result, i, UPDATED);
-        bool deleted = pg_cell_bool(result, i, DELETED), made = slice_is(method, "POST"), first = pg_cell_int(result, i, VERSION) == 1;
+        bool deleted = pg_cell_bool(result, i, DELETED), made = slice_is(method, "POST");
+        bool first = pg_cell_int(result, i, VERSION) == 1;
 
         buf_puts(&out, i > 0 ? ",{" : "{");
         put_full_url(&out, base, type, id);

@@ -219,7 +219,7 @@ static void delivery_commit(deliverer *all, delivery *d, const char *status, con
     *op = (outcome_op){
         .kind = OUTCOME_DELIVERED, .tenant = j->conn->tenant, .connector_id = id_slice(&j->conn->connector_id),
         .message_id = j->message_id, .replay = j->replay, .status = status, .attempts = d->attempts,
-        .next_attempt_us = next_us, .delivery_id = d->delivery_id, .http_status = d->http_status,
+        .next_attempt_us = next_us, .delivery_id = d->delivery_id, .http_status = d->http_status, .only = j->plan.count == 1,
         .error = why == NULL ? SLICE_NONE : arena_dup(&j->mem, slice_of(why->text)), .done = on_committed,
     };
     for (int i = 0; good && i < d->plan->entry_count; i++)

@@ -92,6 +92,18 @@ static void forget(deliverer *all, const delivery *d)
                        d->plan->entries[i].if_none_exist);
 }
 
+/* What we know has an id already: it is referred to by that, also where memory is merged. */
+static void recall(deliverer *all, delivery *d, int i)
+{
+    const plan_entry *p = &d->plan->entries[i];
+    written_item item;
+
+    if (!p->owned || d->distrust || p->if_none_exist.len == 0) return;
+    if (!written_find(&all->memory, connector_of(d), slice_of(d->to->url), p->type, p->if_none_exist, &item)) return;
+    d->entries[i].type = p->type;
+    d->entries[i].id = arena_dup(&d->j->mem, item.resource_id);
+}
+
 /* The request for one entry: from memory where we know what the service holds. */
 static void prepare(deliverer *all, delivery *d, int i, fhir_bundle_entry *out)
 {
@@ -146,8 +158,7 @@ static verdict start_bundle(deliverer *all, delivery *d)
     arena *mem = &d->j->mem;
     fhir_bundle_entry *entries = arena_array(mem, fhir_bundle_entry, (size_t)d->plan->entry_count);
 
-    /* What has an id already is referred to by it, also where memory is merged. */
-    for (int i = 0; i < d->plan->entry_count; i++) prepare(all, d, i, &entries[i]);
+    for (int i = 0; i < d->plan->entry_count; i++) recall(all, d, i);
     call_resolve(d, d);
     for (int i = 0; i < d->plan->entry_count; i++) prepare(all, d, i, &entries[i]);
     fhir_bundle_write(&d->body, SLICE_NONE, SLICE_NONE, entries, (size_t)d->plan->entry_count);
@@ -207,6 +218,15 @@ verdict call_next(deliverer *all, delivery *d)
         return d->transactions ? start_bundle(all, d) : start_single(all, d);
     }
     for (int i = 0; i < d->plan->entry_count; i++) {
+        if (!d->entries[i].find) continue;
+        d->at = i;
+        d->kind = CALL_FIND;
+        start(all, d, "GET", arena_printf(&d->j->mem, "%.*s?%.*s", (int)d->plan->entries[i].type.len, d->plan->entries[i].type.ptr,
+                                          (int)d->plan->entries[i].if_none_exist.len, d->plan->entries[i].if_none_exist.ptr),
+              NULL, 0);
+        return VERDICT_MORE;
+    }
+    for (int i = 0; i < d->plan->entry_count; i++) {
         if (!d->entries[i].read) continue;
         d->at = i;
         d->kind = CALL_READ;
@@ -242,6 +262,7 @@ static void settle(delivery *d, int i, int status, slice type, slice resource_id
     st->id = arena_dup(mem, resource_id);
     st->version = arena_dup(mem, version);
     /* After a lost answer our own creation is found, not made. */
+    st->find = st->id.len == 0;
     st->created = status == 201 || (d->maybe_sent && !st->known && slice_is(version, "1"));
     if (st->known || status == 201) return;
     st->read = p->owned && p->if_none_exist.len > 0 && !(st->believed.len > 0 && slice_eq(st->believed, version));
@@ -251,8 +272,15 @@ static verdict all_settled(deliverer *all, delivery *d)
 {
     call_resolve(d, d);
     for (int i = 0; i < d->plan->entry_count; i++)
-        if (d->entries[i].done && !d->entries[i].read && d->entries[i].believed.len == 0) remember(all, d, i);
+        if (d->entries[i].done && !d->entries[i].find && !d->entries[i].read && d->entries[i].believed.len == 0) remember(all, d, i);
     return VERDICT_MORE;
+}
+
+/* A service may say 200 to a conditional create without saying which resource it met: then
+ * the condition itself is searched for. */
+static bool may_be_found(const delivery *d, int i, int status)
+{
+    return status == 200 && d->plan->entries[i].if_none_exist.len > 0;
 }
 
 static verdict bundle_answered(deliverer *all, delivery *d, slice body)
@@ -265,6 +293,7 @@ static verdict bundle_answered(deliverer *all, delivery *d, slice body)
         fhir_bundle_read_response(&d->j->mem, v, expected, &answers, &count, &d->why) != ERR_OK) return VERDICT_MESSAGE;
     for (size_t i = 0; i < count; i++) {
         if (answers[i].id.len > 0 && slice_eq(answers[i].type, d->plan->entries[i].type)) continue;
+        if (may_be_found(d, (int)i, answers[i].status)) continue;
         (void)err_set(&d->why, ERR_FHIR, "the service does not say which resource entry %zu became", i);
         return VERDICT_MESSAGE;
     }
@@ -279,7 +308,7 @@ static verdict single_answered(deliverer *all, delivery *d, const fetch_answer *
     fhir_target at = { .type = st->type, .id = st->id };
     slice version = version_of(a->etag);
 
-    if (!st->known && !fhir_reference_parse(a->location, &at)) {
+    if (!st->known && !fhir_reference_parse(a->location, &at) && !may_be_found(d, d->at, a->status)) {
         (void)err_set(&d->why, ERR_FHIR, "%.*s: the answer has no Location", (int)d->plan->entries[d->at].type.len,
                       d->plan->entries[d->at].type.ptr);
         return VERDICT_MESSAGE;
@@ -307,6 +336,32 @@ static verdict read_answered(deliverer *all, delivery *d, const fetch_answer *a)
     st->read = false;
     remember(all, d, d->at);
     return VERDICT_MORE;
+}
+
+static verdict find_answered(deliverer *all, delivery *d, const fetch_answer *a)
+{
+    entry_state *st = &d->entries[d->at];
+    const json *entry, *resource = NULL;
+    json *bundle;
+    int found = 0;
+
+    if (json_parse(&d->j->mem, arena_dup(&d->j->mem, a->body), &bundle, &d->why) != ERR_OK) return VERDICT_MESSAGE;
+    entry = json_get(bundle, "entry");
+    for (entry = entry == NULL ? NULL : entry->child; entry != NULL; entry = entry->next) {
+        if (!slice_eq(fhir_type(json_get(entry, "resource")), d->plan->entries[d->at].type)) continue;
+        resource = json_get(entry, "resource");
+        found++;
+    }
+    if (found != 1) {
+        (void)err_set(&d->why, ERR_FHIR, "%.*s: the service finds %d resources by its identifier",
+                      (int)d->plan->entries[d->at].type.len, d->plan->entries[d->at].type.ptr, found);
+        return VERDICT_MESSAGE;
+    }
+    st->find = false;
+    st->type = d->plan->entries[d->at].type;
+    st->id = fhir_id(resource);
+    st->version = json_text(json_get(resource, "meta"), "versionId");
+    return all_settled(all, d);
 }
 
 static void write_answered(deliverer *all, delivery *d, const fetch_answer *a)
@@ -354,7 +409,7 @@ static verdict failed(deliverer *all, delivery *d, const fetch_answer *a)
         return others ? VERDICT_MESSAGE : VERDICT_TARGET;
     }
     if (a->status == 401 || a->status == 403 || a->status == 407 || a->status == 429) return VERDICT_TARGET;
-    if (a->status == 404 && (d->kind == CALL_BUNDLE || d->kind == CALL_SINGLE)) return VERDICT_TARGET;      /* the base */
+    if (a->status == 404 && d->kind != CALL_READ && d->kind != CALL_WRITE) return VERDICT_TARGET;      /* the base */
     if ((a->status == 404 || a->status == 410) && d->kind == CALL_READ) {     /* deleted since we found it */
         for (int i = 0; i < d->plan->entry_count; i++) d->entries[i] = (entry_state){ 0 };
         return d->stale++ < MOST_STALE ? VERDICT_AGAIN : VERDICT_MESSAGE;
@@ -374,6 +429,7 @@ verdict call_answered(deliverer *all, delivery *d, const fetch_answer *a)
     switch (d->kind) {
     case CALL_BUNDLE: v = bundle_answered(all, d, arena_dup(&d->j->mem, a->body)); break;
     case CALL_SINGLE: v = single_answered(all, d, a); break;
+    case CALL_FIND: v = find_answered(all, d, a); break;
     case CALL_READ:
         v = read_answered(all, d, a);
         if (v == VERDICT_MORE && d->call != NULL) return VERDICT_MORE;   /* the write is under way */

@@ -17,11 +17,12 @@ typedef enum verdict {
     VERDICT_AGAIN                        /* what was remembered is stale: at once, reading first */
 } verdict;
 
-typedef enum call_kind { CALL_BUNDLE, CALL_SINGLE, CALL_READ, CALL_WRITE } call_kind;
+typedef enum call_kind { CALL_BUNDLE, CALL_SINGLE, CALL_FIND, CALL_READ, CALL_WRITE } call_kind;
 
 typedef struct entry_state {             /* of one resource of a delivery */
     bool   done;                         /* the service has answered for it */
     bool   created;
+    bool   find;                         /* it was there, and the service did not say where */
     bool   read;                         /* ours, and it existed: read, merge and write it */
     bool   known;                        /* sent from memory, with If-Match */
     slice  type, id, version;

@@ -4,6 +4,12 @@
 #include "fhir/r4.h"
 #include "fhir/resource.h"
 
+/* Without the underscore of a primitive's extensions. */
+static slice without_mark(slice key)
+{
+    return key.len > 1 && key.ptr[0] == '_' ? slice_from(key, 1) : key;
+}
+
 /* The element that a member belongs to: "birthDate" for `_birthDate`, "deceased" for
  * `deceasedBoolean`. */
 static slice element_of(const r4_type *type, slice key, bool *choice)
@@ -15,12 +21,27 @@ static slice element_of(const r4_type *type, slice key, bool *choice)
         *choice = e.kind == R4_CHOICE;
         return e.name;
     }
-    return key.len > 1 && key.ptr[0] == '_' ? slice_from(key, 1) : key;
+    return without_mark(key);
+}
+
+/* Two forms of a choice begin alike and go on with a capital letter: all other pairs are told
+ * apart without asking R4, which is slow. */
+static bool may_be_choice(slice a, slice b)
+{
+    size_t n = 0;
+
+    while (n < a.len && n < b.len && a.ptr[n] == b.ptr[n]) n++;
+    for (; n > 0; n--)
+        if (n < a.len && n < b.len && a.ptr[n] >= 'A' && a.ptr[n] <= 'Z' && b.ptr[n] >= 'A' && b.ptr[n] <= 'Z') return true;
+    return false;
 }
 
 static bool same_element(const r4_type *type, slice a, slice b)
 {
     bool a_choice, b_choice;
+    slice a_plain = without_mark(a), b_plain = without_mark(b);
+    if (slice_eq(a_plain, b_plain)) return true;
+    if (!may_be_choice(a_plain, b_plain)) return false;
     slice a_name = element_of(type, a, &a_choice), b_name = element_of(type, b, &b_choice);
     return a_choice == b_choice && slice_eq(a_name, b_name);
 }

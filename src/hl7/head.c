@@ -127,13 +127,14 @@ static void add_at_path(key_set *set, const hl7_msg *m, size_t index, const hl7_
     }
 }
 
-/* "id^authority" of every repetition of a CX field. */
-static void add_patient_ids(key_set *set, const hl7_msg *m, size_t index, size_t field)
+/* "id^authority" of a CX field's first repetition that has an id. Not of the others: what many
+ * patients share there (a placeholder for a missing number) would put them all in one lane. */
+static void add_patient_id(key_set *set, const hl7_msg *m, size_t index, size_t field)
 {
     const hl7_delims *d = hl7_delims_of(m);
-    slice whole = hl7_field(m, index, field), rest;
+    slice rest;
 
-    for (slice rep = whole; rep.ptr != NULL; rep = rest) {
+    for (slice rep = hl7_field(m, index, field); rep.ptr != NULL; rep = rest) {
         rest = SLICE_NONE;
         slice one = d->repetition == 0 ? rep : slice_cut(rep, d->repetition, &rest);
         slice id = hl7_part(one, d->component, 1), authority = hl7_part(one, d->component, 4);
@@ -143,6 +144,7 @@ static void add_patient_ids(key_set *set, const hl7_msg *m, size_t index, size_t
         buf_putc(&b, '^');
         buf_put(&b, authority);
         add_key(set, buf_slice(&b));
+        return;
     }
 }
 
@@ -153,8 +155,8 @@ size_t hl7_keys(arena *mem, const hl7_msg *m, const hl7_path *paths, size_t path
 
     for (size_t i = 0; path_count == 0 && i < hl7_segment_count(m); i++) {
         slice name = hl7_segment_name(m, i);
-        if (slice_is(name, "PID")) add_patient_ids(&set, m, i, 3);
-        else if (slice_is(name, "MRG")) add_patient_ids(&set, m, i, 1);
+        if (slice_is(name, "PID")) add_patient_id(&set, m, i, 3);
+        else if (slice_is(name, "MRG")) add_patient_id(&set, m, i, 1);
     }
     for (size_t n = 0; n < path_count; n++) {
         const hl7_path *p = &paths[n];

@@ -38,9 +38,9 @@ bool hl7_type_matches(slice pattern, slice type);
 
 /* The ordering keys of a message: the distinct values at `paths`, escapes kept,
  * sorted by bytes, at most HL7_KEYS_MAX (the first ones found). With no paths
- * the default: component 1 with component 4 of every repetition of PID-3 and
- * MRG-1, in all PID and MRG segments, as "id^authority". Returns how many;
- * 0 means that the message has none. Slices are in `mem`. */
+ * the default: component 1 with component 4 of the first repetition of PID-3 and
+ * MRG-1 that has an id, in all PID and MRG segments, as "id^authority". Returns how
+ * many; 0 means that the message has none. Slices are in `mem`. */
 size_t hl7_keys(arena *mem, const hl7_msg *m, const hl7_path *paths, size_t path_count,
                 slice out[HL7_KEYS_MAX]);
 

@@ -186,7 +186,8 @@ static void hand_over_waiting(mllp_conn *c, bool all)
 
 static void drop_waiting(mllp_conn *c)
 {
-    while (!list_empty(&c->waiting)) free(container_of(list_pop(&c->waiting), held_frame, link));
+    list_each_safe(it, &c->waiting) free(container_of(it, held_frame, link));
+    list_init(&c->waiting);
 }
 
 static void on_data(void *arg, slice bytes)
@@ -237,9 +238,9 @@ static bool send_answers(mllp_conn *c)
     buf wire = buf_in(NULL);
     bool end = false;
 
-    while (!end && !list_empty(&c->tickets)) {
-        mllp_ticket *t = container_of(c->tickets.next, mllp_ticket, link);
-        if (!t->answered) break;
+    list_each_safe(it, &c->tickets) {
+        mllp_ticket *t = container_of(it, mllp_ticket, link);
+        if (end || !t->answered) break;
         if (wire.len == 0) {             /* mostly the only one: its bytes are sent as they are */
             buf_free(&wire);
             wire = t->ack;

@@ -95,10 +95,10 @@ static json *float_value(writer *w, const place *p, double n)
 
 static json *integer_value(writer *w, lua_Integer n)
 {
-    buf text = buf_in(w->mem);
+    char text[24];
 
-    buf_int(&text, n);
-    return number_value(w, buf_slice(&text));
+    (void)snprintf(text, sizeof text, "%lld", (long long)n);
+    return number_value(w, arena_dup(w->mem, slice_of(text)));
 }
 
 /* ---- tables ---------------------------------------------------------------------- */

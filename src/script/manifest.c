@@ -42,9 +42,14 @@ static bool is_pattern(slice s)
     return is_word(type, "", 20) && (event.ptr == NULL || slice_is(event, "*") || is_word(event, "_", 20));
 }
 
+static bool is_empty_table(const json *v)
+{
+    return v->count == 0 && (json_is(v, JSON_OBJECT) || json_is(v, JSON_ARRAY));
+}
+
 static err read_uses(arena *mem, const json *v, manifest *out, err_info *why)
 {
-    if (v == NULL || v->count == 0) return ERR_OK;
+    if (v == NULL || is_empty_table(v)) return ERR_OK;
     if (!json_is(v, JSON_ARRAY)) return err_set(why, ERR_SCRIPT, "uses: not a list of names");
     out->uses = arena_array(mem, slice, v->count);
     for (const json *use = v->child; use != NULL; use = use->next) {
@@ -57,7 +62,7 @@ static err read_uses(arena *mem, const json *v, manifest *out, err_info *why)
 
 static err read_handlers(arena *mem, const json *v, manifest *out, err_info *why)
 {
-    if (v == NULL || v->count == 0) return ERR_OK;
+    if (v == NULL || is_empty_table(v)) return ERR_OK;
     if (!json_is(v, JSON_OBJECT)) return err_set(why, ERR_SCRIPT, "handlers: not a table by message type");
     out->handlers = arena_array(mem, manifest_handler, v->count);
     for (const json *h = v->child; h != NULL; h = h->next) {
@@ -124,7 +129,7 @@ static err check_schema(const json *s, err_info *why)
 
 static err read_settings(const json *v, manifest *out, err_info *why)
 {
-    if (v == NULL || v->count == 0) return ERR_OK;
+    if (v == NULL || is_empty_table(v)) return ERR_OK;
     if (!json_is(v, JSON_OBJECT)) return err_set(why, ERR_SCRIPT, "settings: not a table by name");
     for (const json *s = v->child; s != NULL; s = s->next)
         if (check_schema(s, why) != ERR_OK)

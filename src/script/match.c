@@ -43,6 +43,7 @@ static bool set_class(uint32_t *set, char letter)
         set_range(own, 'A', 'F');
         set_range(own, 'a', 'f');
         break;
+    case 'z': set_range(own, 0, 0); break;           /* deprecated, and still Lua's */
     default: return false;
     }
     bool rest = (letter & 32) == 0;
@@ -313,13 +314,13 @@ static bool at_frontier(const match *m, const match_item *item, const char *at)
     return !set_has(set, before) && set_has(set, here);
 }
 
-/* Where a capture's text stands again; NULL if it does not. */
+/* Where a capture's text stands again; NULL if it does not, or is a position. */
 static const char *again(match *m, const match_item *item, const char *at)
 {
     const capture *c = &m->captures[item->a];
-    size_t len = c->len < 0 ? 0 : (size_t)c->len;
+    size_t len = (size_t)c->len;
 
-    if (!steps(m, len)) return NULL;
+    if (c->len == CAPTURE_POSITION || !steps(m, len)) return NULL;
     if ((size_t)(m->subject.ptr + m->subject.len - at) < len) return NULL;
     return len == 0 || memcmp(c->start, at, len) == 0 ? at + len : NULL;
 }

@@ -168,12 +168,27 @@ static int base_pcall(lua_State *L)
     return 2;
 }
 
+/* Upvalue 1: the script's handler. An error of the budget's hook is handled while
+ * Lua has hooks switched off, so that the script's handler could run for ever. */
+static int handle_error(lua_State *L)
+{
+    if (vm_of(L)->budget.spent != BUDGET_LEFT) return 1;
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
 /* xpcall(f, handler, …) */
 static int base_xpcall(lua_State *L)
 {
     int status, args = lua_gettop(L) - 2;
 
     luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushvalue(L, 2);
+    lua_pushcclosure(L, handle_error, 1);
+    lua_replace(L, 2);
     lua_pushboolean(L, 1);
     lua_pushvalue(L, 1);
     lua_rotate(L, 3, 2);                 /* f, handler, true, f, … */

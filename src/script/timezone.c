@@ -251,7 +251,7 @@ err zone_read(slice file, zone **out, err_info *why)
     slice foot = slice_from(data, len), line;
     if (foot.len < 2 || foot.ptr[0] != '\n') return damaged(why);
     line = slice_cut(slice_from(foot, 1), '\n', &foot);
-    if (!read_footer(line, &rule)) return damaged(why);
+    if (foot.ptr == NULL || !read_footer(line, &rule)) return damaged(why);
 
     const char *times = data.ptr, *kinds = times + c.changes * 8, *types = kinds + c.changes;
     zone *z = mem_zalloc(sizeof *z + c.changes * sizeof(change));

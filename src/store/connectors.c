@@ -154,7 +154,8 @@ err connectors_enter(db *d, arena *mem, connector_row *c, const char *status, er
     if (strstr(moves[i].from, slice_cstr(c->status, was, sizeof was)) == NULL)
         return err_set(why, ERR_CONFLICT, "connector \"%.*s\" is %s, and only an active one can be paused",
                        (int)c->name.len, c->name.ptr, was);
-    e = db_exec(d, "UPDATE interop_connectors SET status = $2, updated_at = now(), event_seq = event_seq + 1"
+    e = db_exec(d, "UPDATE interop_connectors SET status = $2, version = version + 1,"
+                " updated_at = now(), event_seq = event_seq + 1"
                 " WHERE id = $1 RETURNING " COLUMNS ", event_seq", params, countof(params), &r, why);
     if (e != ERR_OK) return e;
     int64_t seq = pg_cell_int(&r, 0, EVENT_SEQ);

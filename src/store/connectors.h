@@ -36,8 +36,8 @@ must_check err connectors_list(db *d, arena *mem, connector_row **out, size_t *c
  * it is stale; then the next. Event: connector.changed. */
 must_check err connectors_set(db *d, arena *mem, connector_row *c, err_info *why);
 
-/* configured -> active <-> paused -> inactive; inactive -> active. Nothing happens
- * when it is so already. ERR_CONFLICT says what may be done instead. Events:
+/* configured -> active <-> paused -> inactive; inactive -> active. It is a change as
+ * any other, so the version rises. Nothing happens when it is so already. ERR_CONFLICT says what may be done instead. Events:
  * connector.activated, connector.paused, connector.deactivated. */
 must_check err connectors_enter(db *d, arena *mem, connector_row *c, const char *status, err_info *why);
 

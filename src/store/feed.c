@@ -58,6 +58,7 @@ static const pg_statement connectors = {
 static const pg_statement services = {
     "feed_services",
     "SELECT id, name, url, transactions, concurrency, ca_file FROM fhir_services"
+    " ORDER BY tenant_id NULLS LAST, id"                 /* a tenant's own comes before a shared one */
 };
 
 static const pg_statement rules = {

@@ -9,7 +9,11 @@
  * Rows are sorted by (tenant, connector, control id, sender), so that two batches
  * meet in the same order and cannot deadlock; `seq` is by arrival. What was
  * not inserted met a row with its id: that row, and those with ~2, ~3, … behind
- * the id, are read and compared by hash. */
+ * the id, are read and compared by hash.
+ *
+ * Operations are completed in the order of arrival, the inserted ones too: after a lost
+ * connection the batch goes again together with what came since, and a frame that
+ * meets its own row must not be overtaken by the next one (promise P3). */
 #include "store/ingest.h"
 
 #include <stdio.h>
@@ -17,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/log.h"
 
 enum { BATCH_ROOM = 512, CONTROL_ID_MAX = 199, PROBE = 16, MAX_CONNECTIONS = 16 };
 
@@ -47,8 +52,10 @@ static const pg_statement insert_batch = {
     " SELECT id, seq FROM stored"
 };
 
+/* With a transaction id of its own the look-up commits like a write: a row that it found has then
+ * reached the synchronous standby, though the wait of who wrote it was cancelled (promise P1). */
 static const pg_statement set_tenant = {
-    "ingest_tenant", "SELECT set_config('app.current_tenant_id', $1, true)"
+    "ingest_tenant", "SELECT set_config('app.current_tenant_id', $1, true), pg_current_xact_id()"
 };
 
 static const pg_statement find_same = {
@@ -63,7 +70,8 @@ typedef struct lane_writer {             /* one database connection */
     ingest  *owner;
     pg      *conn;
     writer  *out;
-    list     conflicts;                  /* met a row: to be compared, one after the other */
+    list     settling;                   /* of the batch that was committed, to be completed in this order */
+    size_t   settling_count;
     unsigned probed;                     /* suffixes looked at for the first of them */
 } lane_writer;
 
@@ -178,7 +186,7 @@ static void op_done(ingest_op *op, ingest_outcome outcome)
     op->done(op);
 }
 
-static bool compare_next(lane_writer *w);
+static bool settle(lane_writer *w);
 
 static bool batch_committed(void *arg, list *batch, const pg_result *results, int count)
 {
@@ -186,23 +194,18 @@ static bool batch_committed(void *arg, list *batch, const pg_result *results, in
     int rows = pg_rows(&results[0]), row = 0;
     ingest_op *sorted[BATCH_ROOM];
     int n = sort_batch(batch, sorted);
-    list ended;
 
     (void)count;
-    list_init(&ended);
     for (int i = 0; i < n; i++) {        /* rows come back in the order they were given */
         ingest_op *op = sorted[i];
         op->inserted = row < rows && slice_eq(pg_cell(&results[0], row, 0), id_slice(&op->message_id));
         if (op->inserted) op->seq = pg_cell_int(&results[0], row++, 1);
     }
     if (row != rows) die("ingest: PostgreSQL returned rows out of order");
-    list_each_safe(l, batch) {
-        list_remove(l);
-        list_push(op_of(l)->inserted ? &ended : &w->conflicts, l);
-    }
-    for (list *l; (l = list_pop(&ended)) != NULL;) op_done(op_of(l), INGEST_STORED);
+    list_splice(&w->settling, batch);
+    w->settling_count = (size_t)n;
     w->probed = 0;
-    return compare_next(w);
+    return settle(w);
 }
 
 static void batch_refused(void *arg, write_op *op, const char *sqlstate, const err_info *why)
@@ -222,7 +225,7 @@ static void on_found(void *arg, err e, const pg_result *results, int count,
 
 static void look_up(lane_writer *w)
 {
-    const ingest_op *op = op_of(w->conflicts.next);
+    const ingest_op *op = op_of(w->settling.next);
     pg_unit *unit = pg_unit_new(w->conn);
     arena *mem = pg_unit_arena(unit);
     pg_param *tenant = arena_array(mem, pg_param, 1), *params = arena_array(mem, pg_param, 3);
@@ -243,21 +246,43 @@ static void look_up(lane_writer *w)
     pg_submit(unit, on_found, w);
 }
 
-/* True when no conflict is left and the writer may go on. */
-static bool compare_next(lane_writer *w)
+static ingest_op *take_first(lane_writer *w)
 {
-    if (list_empty(&w->conflicts)) return true;
-    look_up(w);
-    return false;
+    w->settling_count--;
+    return op_of(list_pop(&w->settling));
+}
+
+/* True when nothing is left to settle and the writer may go on. */
+static bool settle(lane_writer *w)
+{
+    while (!list_empty(&w->settling)) {
+        if (!op_of(w->settling.next)->inserted) {
+            look_up(w);
+            return false;
+        }
+        op_done(take_first(w), INGEST_STORED);
+    }
+    return true;
 }
 
 static void conflict_over(lane_writer *w, ingest_outcome outcome)
 {
-    ingest_op *op = op_of(list_pop(&w->conflicts));
-
     w->probed = 0;
-    op_done(op, outcome);
-    if (compare_next(w)) writer_resume(w->out);
+    op_done(take_first(w), outcome);
+    if (settle(w)) writer_resume(w->out);
+}
+
+/* The database cannot compare now: the rest goes again from the start, a little later. */
+static void settle_later(lane_writer *w, const err_info *why)
+{
+    log_line(LOG_WARN, "store.compare_waits", log_why(why));
+    while (!list_empty(&w->settling)) {
+        list *last = w->settling.prev;
+        list_remove(last);
+        writer_put_front(w->out, container_of(last, write_op, link));
+    }
+    w->settling_count = 0;
+    writer_rest(w->out);
 }
 
 static void take_row(ingest_op *op, const pg_result *r, int row)
@@ -293,10 +318,11 @@ static void on_found(void *arg, err e, const pg_result *results, int count,
     unsigned free_suffix;
     int rows;
 
-    (void)count; (void)sqlstate; (void)why;
+    (void)count; (void)sqlstate;
     if (e == ERR_CLOSED) return;                         /* ingest_close has taken the rest */
-    if (e != ERR_OK) { look_up(w); return; }             /* waits for the connection */
-    op = op_of(w->conflicts.next);
+    if (e == ERR_STORE_LOST) { look_up(w); return; }     /* waits for the connection */
+    if (e != ERR_OK) { settle_later(w, why); return; }
+    op = op_of(w->settling.next);
     rows = pg_rows(&results[1]);
     for (int i = 0; i < rows; i++) {
         if (!slice_is(pg_cell(&results[1], i, 2), sha256_hex(&op->hash, hex))) continue;
@@ -319,15 +345,20 @@ static void on_found(void *arg, err e, const pg_result *results, int count,
     }
     op->suffix = free_suffix == 1 ? 0 : free_suffix;     /* 1: the row that we met is gone */
     w->probed = 0;
-    (void)list_pop(&w->conflicts);
-    writer_put_front(w->out, &op->op);
-    if (compare_next(w)) writer_resume(w->out);
+    writer_put_front(w->out, &take_first(w)->op);
+    if (settle(w)) writer_resume(w->out);
 }
 
 /* ---- life ------------------------------------------------------------------------- */
 
+static size_t op_weight(const write_op *op)
+{
+    const ingest_op *o = container_of(op, ingest_op, op);
+    return o->text.len + 2 * o->bytes.len;               /* in hex */
+}
+
 static const writer_kind kind = {
-    .room = BATCH_ROOM, .fits = fits_batch, .build = build_batch,
+    .room = BATCH_ROOM, .weight = op_weight, .fits = fits_batch, .build = build_batch,
     .committed = batch_committed, .refused = batch_refused
 };
 
@@ -341,7 +372,7 @@ ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections)
         pg_options options = { .url = url, .application = "interop ingest", .statements = statements,
                                .on_connect = writer_planner };
         w->owner = s;
-        list_init(&w->conflicts);
+        list_init(&w->settling);
         w->conn = pg_open(loop, &options);
         w->out = writer_new(w->conn, loop, &kind, w);
     }
@@ -362,7 +393,7 @@ void ingest_put(ingest *s, ingest_op *op)
 size_t ingest_waiting(const ingest *s)
 {
     size_t n = 0;
-    for (unsigned i = 0; i < s->count; i++) n += writer_waiting(s->lane[i].out);
+    for (unsigned i = 0; i < s->count; i++) n += writer_waiting(s->lane[i].out) + s->lane[i].settling_count;
     return n;
 }
 
@@ -396,7 +427,7 @@ void ingest_close(ingest *s, void (*lost)(ingest_op *op), void (*done)(void *arg
     for (unsigned i = 0; i < s->count; i++) {
         lane_writer *w = &s->lane[i];
         writer_free(w->out, &left, one_closed, s);
-        list_splice(&left, &w->conflicts);
+        list_splice(&left, &w->settling);
         pg_close(w->conn, one_closed, s);
     }
     for (list *l; (l = list_pop(&left)) != NULL;) lost(op_of(l));

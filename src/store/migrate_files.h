@@ -1,13 +1,13 @@
-/* store/migrate_files.h -- the SQL files of sql/, built into the binary (embed.cmake). */
+/* store/migrate_files.h -- the SQL files of sql/, carried inside of the program, so
+ * that a deployed binary has the migrations that it was built with. */
 #ifndef STORE_MIGRATE_FILES_H
 #define STORE_MIGRATE_FILES_H
 
 #include "base/base.h"
 
 typedef struct migrate_file {
-    const char          *name;           /* "0001_data_model.sql"; NULL ends the table */
-    const unsigned char *bytes;
-    size_t               size;
+    const char *name;                    /* "0001_data_model.sql"; NULL ends the table */
+    const char *begin, *end;
 } migrate_file;
 
 /* In the order in which they run; grants.sql is the last and no migration. */
@@ -17,7 +17,7 @@ extern const migrate_file migrate_files[];
 
 static inline slice migrate_text(const migrate_file *f)
 {
-    return (slice){ (const char *)f->bytes, f->size };
+    return (slice){ f->begin, (size_t)(f->end - f->begin) };
 }
 
 #endif

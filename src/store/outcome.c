@@ -86,33 +86,32 @@ static const pg_statement new_links = {
 static const pg_statement rolled_up = {
     "outcome_rolled_up",
     "WITH state AS ("
-    "  SELECT d.message_id, CASE WHEN bool_or(d.status = 'failed') THEN 'failed'"
+    "  SELECT u.message, u.replay, u.event, u.resources, CASE WHEN bool_or(d.status = 'failed') THEN 'failed'"
     "      WHEN bool_or(d.status = 'pending') THEN 'processing'"
     "      WHEN bool_or(d.status = 'dead_lettered') THEN 'dead_lettered' ELSE 'processed' END AS status,"
     "    max(d.attempt_count) AS attempts, min(d.next_attempt_at) AS next,"
     "    (array_agg(d.error_detail ORDER BY d.ordinal) FILTER (WHERE d.error_detail IS NOT NULL))[1] AS error"
-    "  FROM hl7_deliveries d JOIN unnest($1::text[], $2::int[]) AS u (message, replay)"
-    "    ON d.message_id = u.message AND d.replay = u.replay"
-    "  GROUP BY d.message_id),"
+    "  FROM unnest($1::text[], $2::int[], $3::text[], $4::text[]) AS u (message, replay, event, resources)"
+    "  JOIN hl7_deliveries d ON d.message_id = u.message AND d.replay = u.replay"
+    "  GROUP BY u.message, u.replay, u.event, u.resources),"
     " ended AS ("
     "  UPDATE hl7_messages m SET processing_status = s.status, error_detail = s.error,"
     "    attempt_count = s.attempts, next_attempt_at = s.next,"
     "    processed_at = CASE WHEN s.status IN ('processed', 'dead_lettered') THEN now() END,"
     "    event_seq = m.event_seq + 1"
-    "  FROM state s JOIN unnest($1::text[], $2::int[], $3::text[]) AS u (message, replay, event)"
-    "    ON s.message_id = u.message"
-    "  WHERE m.id = u.message AND m.replay_count = u.replay"
+    "  FROM state s"
+    "  WHERE m.id = s.message AND m.replay_count = s.replay"
     "    AND (m.processing_status <> s.status OR m.attempt_count <> s.attempts)"
     "  RETURNING m.tenant_id, m.id, m.connector_id, m.message_type, m.processing_status, m.event_seq,"
-    "    m.attempt_count, u.event)"
+    "    m.attempt_count, s.event, s.resources)"
     " INSERT INTO outbox_events (tenant_id, id, subject, event_type, payload, aggregate_id, aggregate_seq, created_at)"
     " SELECT e.tenant_id, e.event, interop_subject(e.tenant_id, 'message.' || e.processing_status),"
     "   'message.' || e.processing_status,"
     "   interop_event(e.event, 'message.' || e.processing_status, e.id, jsonb_build_object('connectorId', e.connector_id,"
     "     'messageType', e.message_type, 'status', e.processing_status, 'attemptCount', e.attempt_count,"
-    "     'resources', (SELECT COALESCE(jsonb_agg(jsonb_build_object('resourceType', l.resource_type,"
-    "       'resourceId', l.resource_id, 'action', l.action) ORDER BY l.delivery_id, l.entry), '[]')"
-    "       FROM hl7_resource_links l WHERE l.message_id = e.id))),"
+    "     'resources', COALESCE(e.resources::jsonb, (SELECT COALESCE(jsonb_agg(jsonb_build_object("
+    "       'resourceType', l.resource_type, 'resourceId', l.resource_id, 'action', l.action)"
+    "       ORDER BY l.delivery_id, l.entry), '[]') FROM hl7_resource_links l WHERE l.message_id = e.id)))),"
     "   e.id, e.event_seq, clock_timestamp()"
     " FROM ended e"
 };
@@ -251,8 +250,25 @@ static void put_links(columns *c, const outcome_op *op)
     }
 }
 
+/* What the only delivery of a message gave, for its event; with several the links are read. */
+static slice resources_json(arena *mem, const outcome_op *op)
+{
+    buf b = buf_in(mem);
+
+    buf_putc(&b, '[');
+    for (int i = 0; i < op->link_count; i++) {
+        buf_puts(&b, i > 0 ? ",{\"resourceType\":" : "{\"resourceType\":");
+        buf_json(&b, op->links[i].resource_type);
+        buf_puts(&b, ",\"resourceId\":");
+        buf_json(&b, op->links[i].resource_id);
+        buf_puts(&b, op->links[i].created ? ",\"action\":\"created\"}" : ",\"action\":\"updated\"}");
+    }
+    buf_putc(&b, ']');
+    return buf_slice(&b);
+}
+
 /* One row a message: several deliveries of it may end in one batch. */
-static void put_rolled_up(columns *c, const outcome_op *op, list *from, list *batch)
+static void put_rolled_up(arena *mem, columns *c, const outcome_op *op, list *from, list *batch)
 {
     for (list *l = from->prev; l != batch; l = l->prev) {
         const outcome_op *earlier = op_of(l);
@@ -263,6 +279,7 @@ static void put_rolled_up(columns *c, const outcome_op *op, list *from, list *ba
     pg_array_text(a++, id_slice(&op->message_id));
     pg_array_int(a++, op->replay);
     pg_array_text(a++, id_slice(&op->event_id));
+    pg_array_text(a++, op->only ? resources_json(mem, op) : SLICE_NONE);
     c->rows++;
 }
 
@@ -271,7 +288,7 @@ static void build_tenant(pg_unit *unit, list *batch, slice tenant)
     arena *mem = pg_unit_arena(unit);
     pg_param *param = arena_array(mem, pg_param, 1);
     columns *messages = columns_new(mem, 11), *events = columns_new(mem, 5), *made = columns_new(mem, 8),
-            *ended = columns_new(mem, 6), *links = columns_new(mem, 7), *rolled = columns_new(mem, 3);
+            *ended = columns_new(mem, 6), *links = columns_new(mem, 7), *rolled = columns_new(mem, 4);
 
     list_each(l, batch) {
         const outcome_op *op = op_of(l);
@@ -283,7 +300,7 @@ static void build_tenant(pg_unit *unit, list *batch, slice tenant)
         } else {
             put_delivered(ended, op);
             put_links(links, op);
-            put_rolled_up(rolled, op, l, batch);
+            put_rolled_up(mem, rolled, op, l, batch);
         }
     }
     param[0] = pg_text(mem, tenant);

@@ -59,6 +59,7 @@ typedef struct outcome_op {
     int          http_status;            /* 0: none */
     const outcome_link *links;
     int          link_count;
+    bool         only;                   /* the message has no other delivery */
 
     /* ERR_OK: committed. ERR_STORE: the database refuses it for good. */
     void       (*done)(struct outcome_op *op, err e, const err_info *why);

@@ -15,7 +15,8 @@
 
 typedef enum { PG_WAITING, PG_RESOLVING, PG_CONNECTING, PG_PREPARING, PG_READY, PG_CLOSED } pg_state;
 
-enum { MAX_ON_WIRE = 8, MAX_STATEMENTS = 512, FIRST_BACKOFF_MS = 50, LAST_BACKOFF_MS = 2000 };
+/* MAX_STATEMENTS: a batch of outcomes of as many tenants as it has room for (256) has 7 for each. */
+enum { MAX_ON_WIRE = 8, MAX_STATEMENTS = 2048, FIRST_BACKOFF_MS = 50, LAST_BACKOFF_MS = 2000, CONNECT_MS = 15000 };
 
 typedef struct pg_stmt {
     const char     *name, *sql;          /* name NULL: not prepared */
@@ -58,6 +59,7 @@ struct pg {
 
 static void pg_enter(pg *c, pg_state next);
 static void pg_pump(pg *c);
+static void on_timer(uv_timer_t *t);
 
 /* ---- units ------------------------------------------------------------------ */
 
@@ -118,7 +120,6 @@ void pg_submit(pg_unit *u, pg_done done, void *arg)
     c->waiting++;
     list_push(&c->queued, &u->link);
     if (c->state == PG_READY) pg_pump(c);
-    else if (c->state == PG_CLOSED) uv_timer_start(&c->timer, c->timer.timer_cb, 0, 0);
 }
 
 bool pg_is_ready(const pg *c) { return c->state == PG_READY; }
@@ -148,13 +149,12 @@ static void pg_lost(pg *c)
     if (c->conn != NULL) (void)err_set(&c->why, ERR_STORE_LOST, "%s", conninfo_error(c->conn));
     c->dying = true;
     if (c->poll != NULL) (void)uv_poll_stop(c->poll);
-    uv_timer_start(&c->timer, c->timer.timer_cb, 0, 0);
+    uv_timer_start(&c->timer, on_timer, 0, 0);
 }
 
 /* From the timer: nothing of this connection is on the stack. */
 static void pg_take_down(pg *c)
 {
-    bool was_ready = c->state == PG_READY;
     list gone;
 
     c->dying = false;
@@ -165,7 +165,7 @@ static void pg_take_down(pg *c)
     list_splice(&gone, &c->sent);
     c->on_wire = 0;
     pg_enter(c, PG_WAITING);
-    if (was_ready) tell(c, false);
+    tell(c, false);
     for (list *l; (l = list_pop(&gone)) != NULL;)
         unit_finish(container_of(l, pg_unit, link), ERR_STORE_LOST, &c->why);
 }
@@ -231,6 +231,16 @@ static void on_notice(void *arg, const PGresult *res)
         container_of(c->sent.next, pg_unit, link)->doubtful = true;
 }
 
+/* What a person may be told. PostgreSQL quotes the value that it could not take in the texts of
+ * class 22 ("invalid input syntax for …: \"…\""), and values are patients' (promise P9). */
+static void unit_explain(pg_unit *u, const char *text)
+{
+    if (strncmp(u->sqlstate, "22", 2) == 0)
+        (void)err_set(&u->why, ERR_STORE, "PostgreSQL cannot store a value as it is (SQLSTATE %s)", u->sqlstate);
+    else
+        (void)err_set(&u->why, ERR_STORE, "%s", text == NULL ? "no error text" : text);
+}
+
 static void unit_take(pg_unit *u, PGresult *res)
 {
     ExecStatusType st = PQresultStatus(res);
@@ -242,10 +252,9 @@ static void unit_take(pg_unit *u, PGresult *res)
     }
     if (st != PGRES_PIPELINE_ABORTED && !u->failed) {
         const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-        const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
         u->failed = true;
         (void)slice_cstr(slice_of(state == NULL ? "" : state), u->sqlstate, sizeof u->sqlstate);
-        (void)err_set(&u->why, ERR_STORE, "%s", text == NULL ? "no error text" : text);
+        unit_explain(u, PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
     }
     PQclear(res);
 }
@@ -304,8 +313,7 @@ static void on_prepared(void *arg, err e, const pg_result *results, int count,
     } else if (e == ERR_STORE) {         /* not migrated, or no right to it */
         c->why = *why;
         c->dying = true;
-        uv_timer_start(&c->timer, c->timer.timer_cb, 0, 0);
-        tell(c, false);
+        uv_timer_start(&c->timer, on_timer, 0, 0);
     }
 }
 
@@ -385,19 +393,12 @@ static void on_timer(uv_timer_t *t)
 {
     pg *c = container_of(t, pg, timer);
 
-    if (c->state == PG_CLOSED) {         /* units that came too late */
-        static const err_info closed = { ERR_CLOSED, "the store is closed" };
-        for (list *l; (l = list_pop(&c->queued)) != NULL;)
-            unit_finish(container_of(l, pg_unit, link), ERR_CLOSED, &closed);
-        return;
+    if (!c->dying && (c->state == PG_CONNECTING || c->state == PG_PREPARING)) {
+        (void)err_set(&c->why, ERR_TIMEOUT, "the database accepts connections, but does not answer");
+        c->dying = true;
     }
-    if (c->dying) {
-        bool connecting = c->state == PG_CONNECTING;
-        pg_take_down(c);
-        if (connecting) tell(c, false);
-        return;
-    }
-    if (c->state == PG_WAITING) pg_enter(c, PG_RESOLVING);
+    if (c->dying) pg_take_down(c);
+    else if (c->state == PG_WAITING) pg_enter(c, PG_RESOLVING);
 }
 
 static void pg_enter(pg *c, pg_state next)
@@ -412,6 +413,7 @@ static void pg_enter(pg *c, pg_state next)
         conninfo_resolve(c->info, c->loop, on_resolved, c);
         return;
     case PG_CONNECTING:
+        uv_timer_start(&c->timer, on_timer, CONNECT_MS, 0);      /* PQconnectPoll has no timeout of its own */
         c->conn = conninfo_start(c->info);
         if (c->conn == NULL || PQstatus(c->conn) == CONNECTION_BAD) { pg_lost(c); return; }
         (void)PQsetNoticeReceiver(c->conn, on_notice, c);
@@ -422,6 +424,7 @@ static void pg_enter(pg *c, pg_state next)
             pg_lost(c);
         return;
     case PG_READY:
+        uv_timer_stop(&c->timer);
         c->backoff_ms = FIRST_BACKOFF_MS;
         c->why = (err_info){ 0 };
         tell(c, true);
@@ -444,8 +447,16 @@ pg *pg_open(uv_loop_t *loop, const pg_options *options)
     list_init(&c->queued);
     list_init(&c->sent);
     if (uv_timer_init(loop, &c->timer) != 0) die("uv_timer_init failed");
+    c->timer.timer_cb = on_timer;        /* it is started with its own callback from many places */
     pg_enter(c, PG_RESOLVING);
     return c;
+}
+
+static void refuse_units(list *units)
+{
+    static const err_info closed = { ERR_CLOSED, "the store is closed" };
+
+    for (list *l; (l = list_pop(units)) != NULL;) unit_finish(container_of(l, pg_unit, link), ERR_CLOSED, &closed);
 }
 
 static void on_closed(uv_handle_t *h)
@@ -454,6 +465,7 @@ static void on_closed(uv_handle_t *h)
     void (*closed)(void *) = c->closed;
     void *arg = c->closed_arg;
 
+    refuse_units(&c->queued);            /* those that came too late */
     conninfo_free(c->info);
     free(c);
     closed(arg);
@@ -461,7 +473,6 @@ static void on_closed(uv_handle_t *h)
 
 void pg_close(pg *c, void (*done)(void *arg), void *arg)
 {
-    static const err_info closed = { ERR_CLOSED, "the store is closed" };
     list gone;
 
     c->closed = done;
@@ -474,7 +485,6 @@ void pg_close(pg *c, void (*done)(void *arg), void *arg)
     poll_drop(c);
     if (c->conn != NULL) PQfinish(c->conn);
     c->conn = NULL;
-    for (list *l; (l = list_pop(&gone)) != NULL;)
-        unit_finish(container_of(l, pg_unit, link), ERR_CLOSED, &closed);
+    refuse_units(&gone);
     uv_close((uv_handle_t *)&c->timer, on_closed);
 }

@@ -16,11 +16,9 @@ static void read_row(arena *mem, const pg_result *r, int i, quarantined *out)
         NULL, NULL, NULL, &out->first_at, &out->last_at, &out->released_at, &out->message_id,
     };
 
+    *out = (quarantined){ .count = pg_cell_int(r, i, 7), .byte_count = pg_cell_int(r, i, 8), .cut = pg_cell_bool(r, i, 9) };
     for (int column = 0; column < (int)countof(texts); column++)
         if (texts[column] != NULL) *texts[column] = row_cell(mem, r, i, column);
-    out->count = pg_cell_int(r, i, 7);
-    out->byte_count = pg_cell_int(r, i, 8);
-    out->cut = pg_cell_bool(r, i, 9);
 }
 
 void quarantine_json(buf *out, const quarantined *q)
@@ -89,7 +87,7 @@ err quarantine_bytes(db *d, arena *mem, slice id, slice *out, err_info *why)
 
 err quarantine_release(db *d, arena *mem, slice id, err_info *why)
 {
-    quarantined q;
+    quarantined q = { .count = 0 };
     buf data = buf_in(mem);
     err e = quarantine_get(d, mem, id, &q, why);
 

@@ -136,7 +136,7 @@ static err name_rival(db *d, const rule_row *r, err_info *why)
 err rules_add(db *d, arena *mem, rule_row *r, err_info *why)
 {
     id fresh = id_new(ID_RULE);
-    slice url, host;
+    slice url = SLICE_NONE, host;
     err e = rule_url(r->service_url, &url, &host, why);
 
     if (e == ERR_OK) e = name_rival(d, r, why);
@@ -172,7 +172,7 @@ err rules_list(db *d, arena *mem, bool all, rule_row **out, size_t *count, err_i
 
 err rules_deactivate(db *d, slice rule_id, err_info *why)
 {
-    rule_row rule;
+    rule_row rule = { .active = false };
     arena mem;
     pg_result r;
     err e = db_exec(d, "UPDATE fhir_routing_rules r SET active = FALSE WHERE r.id = $1 AND r.active"

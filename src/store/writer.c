@@ -2,15 +2,17 @@
  *
  *   IDLE --put--> SENT --committed--> (RESUMING) --> IDLE
  *                  | row's fault: solo, one operation a batch
- *                  `- database's fault or lost: RESTING, then the same again */
+ *                  `- database's fault or lost: RESTING, then the same again
+ *
+ * A batch is bounded by its bytes too: PostgreSQL takes no statement of a gigabyte, and
+ * would close the connection on it again and again. */
 #include "store/writer.h"
 
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 
-enum { REST_MS = 200 };
+enum { REST_MS = 200, MOST_BYTES = 32 << 20 };
 
 const char *const writer_planner[] = {
     "SET enable_seqscan = off", "SET enable_hashjoin = off", "SET enable_mergejoin = off",
@@ -26,7 +28,6 @@ struct writer {
     void              *arg;
     list               queued, batch;
     size_t             queued_count, batch_count, solo;
-    uint64_t           began_ns;
     uv_timer_t         timer;
     void             (*closed)(void *arg);
     void              *closed_arg;
@@ -55,7 +56,6 @@ writer *writer_new(pg *conn, uv_loop_t *loop, const writer_kind *kind, void *arg
 }
 
 size_t writer_waiting(const writer *w) { return w->queued_count + w->batch_count; }
-uint64_t writer_oldest_ns(const writer *w) { return w->state == WRITER_IDLE ? 0 : w->began_ns; }
 
 /* The batch goes back to the front of the queue, in its order. */
 static void requeue(writer *w)
@@ -74,6 +74,13 @@ static void rest(writer *w, const char *sqlstate, const err_info *why)
     log_line(LOG_WARN, "store.batch_waits", log_id("sqlstate", slice_of(sqlstate)), log_why(why),
              log_int("operations", (int64_t)w->batch_count));
     requeue(w);
+    w->state = WRITER_RESTING;
+    uv_timer_start(&w->timer, on_rested, REST_MS, 0);
+}
+
+void writer_rest(writer *w)
+{
+    if (w->state != WRITER_RESUMING) return;
     w->state = WRITER_RESTING;
     uv_timer_start(&w->timer, on_rested, REST_MS, 0);
 }
@@ -118,20 +125,21 @@ void writer_resume(writer *w)
 
 static void writer_send(writer *w)
 {
-    size_t most = w->solo > 0 ? 1 : w->kind->room;
+    size_t most = w->solo > 0 ? 1 : w->kind->room, bytes = 0;
 
     if (w->state != WRITER_IDLE || list_empty(&w->queued)) return;
     list_each_safe(l, &w->queued) {
         write_op *op = container_of(l, write_op, link);
         if (w->batch_count == most) break;
         if (w->kind->fits != NULL && !w->kind->fits(w->arg, &w->batch, op)) continue;
+        bytes += w->kind->weight(op);
+        if (bytes > MOST_BYTES && w->batch_count > 0) break;
         list_remove(l);
         list_push(&w->batch, l);
         w->batch_count++;
     }
     if (w->solo > 0) w->solo--;
     w->queued_count -= w->batch_count;
-    w->began_ns = clock_ns();
     w->state = WRITER_SENT;
     pg_unit *unit = pg_unit_new(w->conn);
     w->kind->build(w->arg, unit, &w->batch);

@@ -22,6 +22,7 @@ typedef struct write_op { list link; } write_op;         /* embedded in what is 
 
 typedef struct writer_kind {
     size_t room;                                         /* most operations of one batch */
+    size_t (*weight)(const write_op *op);                /* its bytes, roughly: a batch has a bound for those too */
     /* May `op` join the batch? NULL: always. An op that may not waits for the next. */
     bool (*fits)(void *arg, const list *batch, const write_op *op);
     /* Adds the statements for the operations of `batch` (in their order). */
@@ -38,10 +39,10 @@ writer *writer_new(pg *conn, uv_loop_t *loop, const writer_kind *kind, void *arg
 void writer_put(writer *w, write_op *op);
 void writer_put_front(writer *w, write_op *op);          /* before all that waits */
 void writer_resume(writer *w);
+void writer_rest(writer *w);                             /* the same, after a pause */
 size_t writer_waiting(const writer *w);                  /* operations not yet completed */
-uint64_t writer_oldest_ns(const writer *w);              /* when the batch under way began; 0: none */
 
-/* The operations that never ended go to `left`; close the connection first. */
+/* The operations that never ended go to `left`; the connection is closed right behind. */
 void writer_free(writer *w, list *left, void (*closed)(void *arg), void *arg);
 
 #endif

@@ -213,20 +213,27 @@ class Nats:
         self.process.end(signal.SIGTERM)
 
     def request(self, subject, payload=b""):
-        """One request and its answer, as NATS clients do it: SUB an inbox, PUB, wait for MSG."""
+        """One request and its answer."""
+        return self.requests(subject, [payload])[0]
+
+    def requests(self, subject, payloads):
+        """Requests and their answers in the order in which they come, as NATS clients do
+        it: SUB an inbox, PUB, wait for as many MSG."""
+        found = []
         with socket.create_connection(("127.0.0.1", self.port), 10) as link, link.makefile("rb") as lines:
             lines.readline()                              # INFO
-            head = f'CONNECT {{"verbose":false}}\r\nSUB _INBOX.test 1\r\nPUB {subject} _INBOX.test {len(payload)}\r\n'
-            link.sendall(head.encode() + payload + b"\r\n")
-            while True:
+            link.sendall(b'CONNECT {"verbose":false}\r\nSUB _INBOX.test 1\r\n' + b"".join(
+                f"PUB {subject} _INBOX.test {len(p)}\r\n".encode() + p + b"\r\n" for p in payloads))
+            while len(found) < len(payloads):
                 line = lines.readline()
                 if line.startswith(b"PING"):
                     link.sendall(b"PONG\r\n")
                 elif line.startswith(b"MSG"):
                     size = int(line.split()[-1])
-                    return json.loads(lines.read(size + 2)[:size])
+                    found.append(json.loads(lines.read(size + 2)[:size]))
                 elif not line or line.startswith(b"-ERR"):
                     raise Failed(f"nats-server: {line!r}")
+        return found
 
     def streams(self):
         return self.request("$JS.API.STREAM.NAMES").get("streams") or []
@@ -235,13 +242,12 @@ class Nats:
         """Every message of a stream, in its order: (subject, headers as text, payload)."""
         state = self.request(f"$JS.API.STREAM.INFO.{stream}")["state"]
         found = []
-        for seq in range(state["first_seq"], state["last_seq"] + 1):
-            answer = self.request(f"$JS.API.STREAM.MSG.GET.{stream}", json.dumps({"seq": seq}).encode())
-            if "message" in answer:
-                m = answer["message"]
-                found.append((m["subject"], base64.b64decode(m.get("hdrs", "")).decode(),
-                              base64.b64decode(m.get("data", ""))))
-        return found
+        for first in range(state["first_seq"], state["last_seq"] + 1, 200):
+            wanted = range(first, min(first + 200, state["last_seq"] + 1))
+            found += [answer["message"] for answer in self.requests(
+                f"$JS.API.STREAM.MSG.GET.{stream}", [b'{"seq":%d}' % seq for seq in wanted]) if "message" in answer]
+        return [(m["subject"], base64.b64decode(m.get("hdrs", "")).decode(), base64.b64decode(m.get("data", "")))
+                for m in sorted(found, key=lambda m: m["seq"])]
 
 
 class Tap:

@@ -1,5 +1,5 @@
-/* tests/unit/engine/config.c -- Configuration: defaults, a file, the environment on top, and errors that name
- * where they are. */
+/* tests/unit/engine/config.c -- defaults, a file, the environment on top, and errors
+ * that name where they are. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

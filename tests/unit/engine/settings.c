@@ -1,5 +1,5 @@
-/* tests/unit/engine/settings.c -- Settings of a connector: every key by a good and a bad value, what must fit
- * together, and the words of a command line. */
+/* tests/unit/engine/settings.c -- every key by a good and a bad value, what must
+ * fit together, and the words of a command line. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -40,7 +40,7 @@ static const attack attacks[] = {
     { "long unpack", "table.unpack({}, 1, 1e8)", ERR_SCRIPT, "too many results" },
     { "long sort", "local t = {} for i = 1, 1e6 do t[i] = -i end while true do table.sort(t, math.ult) end",
       ERR_BUDGET, "" },
-    { "deep recursion", "local function f() return 1 + f() end f()", ERR_SCRIPT, "stack overflow" },
+    { "deep recursion", "local function f() return 1 + f() end f()", ERR_BUDGET, "memory budget" },
     { "deep pcall", "local function f() pcall(f) end f() out:event 'fine'", ERR_OK, "" },
     { "__index chain", "local t = {} for i = 1, 1e5 do t = setmetatable({}, { __index = t }) end return t.x",
       ERR_SCRIPT, "" },

@@ -9,14 +9,14 @@ local fhir     = require "fhir"
 local identity = require "identity"
 local text     = require "text"
 
-local get, clean_code = text.get, text.code
+local get, unpack, clean_code = text.get, text.unpack, text.code
 local find, match, upper = string.find, string.match, string.upper
 local V2 = fhir.V2
 
 local coded = { of_text = {} }
 
 -- The URI for the name of a coding system (HL7 table 0396). A name that nobody
--- knows is the tenant's; "L" and "99…" mean something to the sender only (2.A.14.3).
+-- knows is the tenant's; "L" and "99…" mean something to the sender only.
 local function system_uri(name)
   if name == nil then return nil end
   local uri = codes.find("CodingSystem", name) or codes.find("CodingSystem", upper(name))
@@ -41,38 +41,30 @@ end
 -- CWE[CodeableConcept]: 1-3, 4-6 and 10-12 as codings, 9 as the text. With a
 -- table, the translated coding comes first and the original stays behind it.
 local function codeable(rep, vocab, system)
-  local code, display, name = get(rep, 1), get(rep, 2), get(rep, 3)
-  local list, n = {}, 0
-  local first = coding(code, display, name, get(rep, 7), system)
-  if first then
-    local to, to_system, to_display
-    if vocab and first.code then to, to_system, to_display = codes.find(vocab, first.code) end
+  local code, display, name, alternate, alternate_display, alternate_name, version, alternate_version,
+        words, third, third_display, third_name, third_version = unpack(rep, 13)
+  local first = coding(code, display, name, version, system)
+  local second = (alternate or alternate_display)
+                 and coding(alternate, alternate_display, alternate_name, alternate_version) or nil
+  local last = third and coding(third, third_display, third_name, third_version) or nil
+  local translated
+  if vocab and first and first.code then
+    local to, to_system, to_display = codes.find(vocab, first.code)
     if to then
-      n = 1
-      list[1] = { code = to, system = to_system or system, display = to_display or display }
+      translated = { code = to, system = to_system or system, display = to_display or display }
       if to == first.code and (name == nil or to_system == first.system) then first = nil end
     end
-    if first then
-      n = n + 1
-      list[n] = first
-    end
   end
-  local alternate = get(rep, 4)
-  local alternate_display = get(rep, 5)
-  if alternate or alternate_display then
-    n = n + 1
-    list[n] = coding(alternate, alternate_display, get(rep, 6), get(rep, 8))
+  -- Lists without holes, made at their size.
+  if translated then
+    if first then return { coding = { translated, first, second or last, second and last }, text = words } end
+    return { coding = { translated, second or last, second and last }, text = words }
+  elseif first then
+    return { coding = { first, second or last, second and last }, text = words }
+  elseif second or last then
+    return { coding = { second or last, second and last }, text = words }
   end
-  local words = get(rep, 9)
-  local third = get(rep, 10)
-  if third then
-    n = n + 1
-    list[n] = coding(third, get(rep, 11), get(rep, 12), get(rep, 13))
-  end
-  if n == 0 then
-    return words and { text = words } or nil
-  end
-  return { coding = list, text = words }
+  return words and { text = words } or nil
 end
 coded.codeable = codeable
 
@@ -85,14 +77,15 @@ end
 function coded.Coding(row)
   local vocab, system = row.vocab, row.system
   return function(rep)
-    local code, display = clean_code(get(rep, 1)), get(rep, 2)
+    local code, display, name, _, _, _, version = unpack(rep, 7)
+    code = clean_code(code)
     if vocab and code then
       local to, to_system, to_display = codes.find(vocab, code)
       if to then
         return { code = to, system = to_system or system, display = to_display or display }
       end
     end
-    return coding(code, display, get(rep, 3), get(rep, 7), system)
+    return coding(code, display, name, version, system)
   end
 end
 

@@ -4,7 +4,7 @@ local fhir  = require "fhir"
 local text  = require "text"
 local time  = require "datatypes.time"
 
-local get = text.get
+local get, unpack = text.get, text.unpack
 local find, lower = string.find, string.lower
 local SD = fhir.SD
 
@@ -20,20 +20,18 @@ end
 -- XAD[Address]
 function contact.XAD()
   return function(rep)
-    local line = add(nil, get(rep, 1, 1))
-    line = add(line, get(rep, 1, 2))
-    line = add(line, get(rep, 1, 3))
-    line = add(line, get(rep, 2))
-    local out = {
-      city       = get(rep, 3),
-      state      = get(rep, 4),
-      postalCode = get(rep, 5),
-      country    = get(rep, 6),
-      district   = get(rep, 9),
-    }
+    local street, other, city, state, zip, country, kind, _, county, tract, _, range, from, to =
+      unpack(rep, 14)
+    local line = add(nil, street)
+    if street and (rep:get(1, 2) or rep:get(1, 3)) then
+      line = add(line, get(rep, 1, 2))
+      line = add(line, get(rep, 1, 3))
+    end
+    line = add(line, other)
     line = add(line, get(rep, 19))
-    out.line = line
-    local kind = get(rep, 7)
+    if not (line or city or state or zip or country or county) then return nil end
+    local out = { line = line, city = city, state = state, postalCode = zip, country = country,
+                  district = county, use = nil, type = nil }
     if kind then
       out.type = codes.find("AddressType", kind)
       out.use  = codes.find("AddressUse", kind)
@@ -41,17 +39,15 @@ function contact.XAD()
         out.extension = { { url = SD .. "iso21090-AD-use", valueCode = "HV" } }
       end
     end
-    local tract = get(rep, 10)
     if tract then
       out.extension = add(out.extension, { url = SD .. "iso21090-ADXP-censusTract", valueString = tract })
     end
-    local from, to = get(rep, 13), get(rep, 14)
-    if not from and not to then from, to = get(rep, 12, 1), get(rep, 12, 2) end
-    if from or to then out.period = time.period(from, to) end
-    if line or out.city or out.state or out.postalCode or out.country or out.district then
-      return out
+    if from or to then
+      out.period = time.period(from, to)
+    elseif range then
+      out.period = time.period(range, get(rep, 12, 2))
     end
-    return nil
+    return out
   end
 end
 
@@ -94,14 +90,14 @@ end
 function contact.XTN(row)
   local default_use, fixed_use = row.use, row.fixed_use
   return function(rep)
-    local whole, use, equipment, email = get(rep, 1), get(rep, 2), get(rep, 3), get(rep, 4)
+    local whole, use, equipment, email, country, area, number, extension, _, _, _, unformatted, from, to =
+      unpack(rep, 14)
     local system = equipment and (SYSTEM[equipment] or SYSTEM_BY_LOWER[lower(equipment)]) or nil
     local value, extensions
     if system == "email" then
       value = email or whole
     else
-      local country, area, number, extension = get(rep, 5), get(rep, 6), get(rep, 7), get(rep, 8)
-      value = get(rep, 12) or composed(country, area, number, extension) or whole
+      value = unformatted or composed(country, area, number, extension) or whole
       extensions = parts(country, area, number, extension)
       if value == nil and email then
         value, system = email, "email"
@@ -109,7 +105,7 @@ function contact.XTN(row)
     end
     if value == nil then return nil end
     system = system or guess(value, use)
-    local out = { value = value, system = system, extension = extensions }
+    local out = { value = value, system = system, extension = extensions, use = nil }
     if system == nil then
       out._system = { extension = { { url = SD .. "data-absent-reason", valueCode = "unknown" } } }
     end
@@ -122,7 +118,6 @@ function contact.XTN(row)
     else
       out.use = default_use
     end
-    local from, to = get(rep, 13), get(rep, 14)
     if from or to then out.period = time.period(from, to) end
     local rank = get(rep, 18)
     if rank and find(rank, "^[1-9]%d*$") and #rank < 10 then out.rank = math.tointeger(rank) end

@@ -11,38 +11,41 @@ local identity = require "identity"
 local text     = require "text"
 local time     = require "datatypes.time"
 
-local get, clean, code_of = text.get, text.clean, text.code
+local get, unpack, clean, code_of = text.get, text.unpack, text.clean, text.code
 local SD = fhir.SD
 
 local identifier = { of_text = {} }
+
+-- CX rows 4 to 7.
+local function check_digit(digit, scheme)
+  return {
+    { url = SD .. "identifier-checkDigit", valueString = digit },
+    scheme and { url = SD .. "namingsystem-checkDigit", valueString = scheme } or nil,
+  }
+end
 
 -- CX[Identifier]
 function identifier.CX(row)
   local kind, typed = row.kind, row.type ~= false
   return function(rep)
-    local value = get(rep, 1)
+    local value, digit, scheme, namespace, code, _, from, to = unpack(rep, 8)
     if value == nil then return nil end
-    local namespace, id, id_type = get(rep, 4, 1), get(rep, 4, 2), get(rep, 4, 3)
-    local code = code_of(get(rep, 5))
-    local out = {
+    local id, id_type
+    -- The parts of an authority that is more than a name, or has none.
+    if namespace == nil or rep:get(4, 2) then
+      namespace, id, id_type = unpack(rep, 3, 4)
+    end
+    code = code and code_of(code)
+    local shown = code or (typed and kind) or nil
+    return {
       value  = value,
       system = identity.system(namespace, id, id_type, code or kind),
+      type   = shown and fhir.identifier_type(shown),
+      -- CX row 8: the authority may be an organisation; its name stays readable.
+      assigner  = namespace and { display = namespace } or nil,
+      extension = digit and check_digit(digit, scheme) or nil,
+      period    = (from or to) and time.period(from, to) or nil,
     }
-    local shown = code or (typed and kind)
-    if shown then out.type = fhir.identifier_type(shown) end
-    -- CX row 8: the authority may be an organisation; its name stays readable.
-    if namespace then out.assigner = { display = namespace } end
-    local digit = get(rep, 2)
-    if digit then
-      local scheme = get(rep, 3)
-      out.extension = {
-        { url = SD .. "identifier-checkDigit", valueString = digit },
-        scheme and { url = SD .. "namingsystem-checkDigit", valueString = scheme } or nil,
-      }
-    end
-    local from, to = get(rep, 7), get(rep, 8)
-    if from or to then out.period = time.period(from, to) end
-    return out
   end
 end
 
@@ -61,7 +64,8 @@ end
 function identifier.EI(row)
   local kind, typed = row.kind, row.type ~= false
   return function(rep)
-    return entity(get(rep, 1), get(rep, 2), get(rep, 3), get(rep, 4), kind, typed)
+    local value, namespace, id, id_type = unpack(rep, 4)
+    return entity(value, namespace, id, id_type, kind, typed)
   end
 end
 
@@ -70,8 +74,8 @@ end
 function identifier.EIP(row)
   local half, kind, typed = row.half, row.kind, row.type ~= false
   return function(rep)
-    return entity(get(rep, half, 1), get(rep, half, 2), get(rep, half, 3), get(rep, half, 4),
-                  kind, typed)
+    local value, namespace, id, id_type = unpack(rep, 4, half)
+    return entity(value, namespace, id, id_type, kind, typed)
   end
 end
 

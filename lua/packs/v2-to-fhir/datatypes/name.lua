@@ -4,7 +4,7 @@ local fhir  = require "fhir"
 local text  = require "text"
 local time  = require "datatypes.time"
 
-local get = text.get
+local get, unpack = text.get, text.unpack
 local SD  = fhir.SD
 
 -- FN.2 to FN.5, in the order of the subcomponents (FN[HumanName] 4-11).
@@ -15,67 +15,58 @@ local OWN_AND_PARTNER = {
 
 local name = {}
 
--- Which component holds which part. XCN has an id in front (2A.3.90).
-local XPN = { family = 1, given = 2, middle = 3, suffix = 4, prefix = 5, degree = 6, use = 7,
-              range = 10, from = 12, to = 13, professional = 14 }
-local XCN = { family = 2, given = 3, middle = 4, suffix = 5, prefix = 6, use = 10,
-              range = 17, from = 19, to = 20, professional = 21 }
-name.XCN_PARTS = XCN
-
+-- FN's other parts; the first is the family itself.
 local function family_extensions(rep, comp)
   local list
-  for sub = 2, 5 do
-    local value = get(rep, comp, sub)
-    if value then
-      list = list or {}
-      list[#list + 1] = { url = OWN_AND_PARTNER[sub], valueString = value }
-    end
+  local _, own_prefix, own, partner_prefix, partner = unpack(rep, 5, comp)
+  for sub, value in pairs { [2] = own_prefix, [3] = own, [4] = partner_prefix, [5] = partner } do
+    list = list or {}
+    list[#list + 1] = { url = OWN_AND_PARTNER[sub], valueString = value }
   end
   return list and { extension = list } or nil
 end
 
--- A HumanName; nil when no part is there. XPN.11 (assembly order) is left out: the
--- extension's codes (NL1 to NL4) say something else than HL7 table 0444 does.
-local function human_name(rep, parts)
-  local family, given, middle = get(rep, parts.family, 1), get(rep, parts.given), get(rep, parts.middle)
+-- A HumanName of its parts; nil when there is no name in them. XPN.11 (assembly
+-- order) is left out: the extension's codes (NL1 to NL4) say something else than
+-- HL7 table 0444 does.
+local function human_name(rep, at, family, given, middle, suffix, prefix, use, degree, professional)
   if family == nil and given == nil and middle == nil then return nil end
-  local out = { family = family }
-  if family then out._family = family_extensions(rep, parts.family) end
+  local out = { family = family, prefix = prefix and { prefix } or nil }
+  if family and (rep:get(at, 2) or rep:get(at, 3) or rep:get(at, 5)) then
+    out._family = family_extensions(rep, at)
+  end
   if given then
     out.given = { given, middle }
   elseif middle then
     out.given = { middle }
   end
-
-  local first, second, third = get(rep, parts.suffix), parts.degree and get(rep, parts.degree) or nil,
-                               get(rep, parts.professional)
-  if first or second or third then
-    local list = {}
-    if first then list[1] = first end
-    if second then list[#list + 1] = second end
-    if third then list[#list + 1] = third end
+  if suffix or degree or professional then
+    local list = { suffix }
+    if degree then list[#list + 1] = degree end
+    if professional then list[#list + 1] = professional end
     out.suffix = list
   end
-  local prefix = get(rep, parts.prefix)
-  if prefix then out.prefix = { prefix } end
-  local use = get(rep, parts.use)
-  if use then
-    -- A type without a FHIR use (B, adopted; P, partner; …) leaves the use open.
-    out.use = codes.find("NameType", use)
-  end
-  local from, to = get(rep, parts.from), get(rep, parts.to)
-  if from or to then
-    out.period = time.period(from, to)
-  else
-    from, to = get(rep, parts.range, 1), get(rep, parts.range, 2)
-    if from or to then out.period = time.period(from, to) end
-  end
+  -- A type without a FHIR use (B, adopted; P, partner; …) leaves the use open.
+  if use then out.use = codes.find("NameType", use) end
   return out
+end
+
+-- From and until, or else the range that they replaced in 2.4.
+local function period(rep, from, to, range)
+  if from or to then return time.period(from, to) end
+  if range then return time.period(get(rep, range, 1), get(rep, range, 2)) end
+  return nil
 end
 
 -- XPN[HumanName]
 function name.XPN()
-  return function(rep) return human_name(rep, XPN) end
+  return function(rep)
+    local family, given, middle, suffix, prefix, degree, use, _, _, range, _, from, to, professional =
+      unpack(rep, 14)
+    local out = human_name(rep, 1, family, given, middle, suffix, prefix, use, degree, professional)
+    if out and (from or to or range) then out.period = period(rep, from, to, range and 10) end
+    return out
+  end
 end
 
 -- XPN[string]: as one text, for a mother's maiden name.
@@ -87,17 +78,18 @@ function name.XPN_string()
   end
 end
 
--- The name in an XCN, and how to show the person.
-function name.of_person(rep)
-  local out = human_name(rep, XCN)
+-- The name in an XCN, which has an id in front of it, and how to show the
+-- person. XCN.7, the degree, is the Practitioner's qualification.
+function name.of_person(rep, family, given, middle, suffix, prefix, use)
+  local out = human_name(rep, 2, family, given, middle, suffix, prefix, use, nil, get(rep, 21))
   if out == nil then return nil, nil end
-  local prefix = out.prefix and out.prefix[1]
-  local shown = out.family
-  if out.given then
-    local given = table.concat(out.given, " ")
-    shown = shown and given .. " " .. shown or given
-  end
-  return out, prefix and prefix .. " " .. shown or shown
+  local from, to, range = get(rep, 19), get(rep, 20), get(rep, 17)
+  if from or to or range then out.period = period(rep, from, to, range and 17) end
+  local shown = family
+  if middle then shown = shown and middle .. " " .. shown or middle end
+  if given then shown = shown and given .. " " .. shown or given end
+  if prefix then shown = prefix .. " " .. shown end
+  return out, shown
 end
 
 return name

@@ -10,22 +10,22 @@ local scope    = require "scope"
 local text     = require "text"
 local names    = require "datatypes.name"
 
-local get, code_of = text.get, text.code
+local get, unpack, code_of = text.get, text.unpack, text.code
 
 local party = {}
 
 local NPI = "http://hl7.org/fhir/sid/us-npi"
 
--- The reference to a resource made by `make`, which is called once for each
--- identity; or a logical reference when the id has no authority.
-local function refer(kind, id, shown, known, make)
+-- The reference to a resource made by make(rep, name), which is called once for
+-- each identity; or a logical reference when the id has no authority.
+local function refer(kind, id, shown, known, make, rep, name)
   local bundle = scope.bundle
   if not known or not bundle then
     return { identifier = id, display = shown, type = id and kind or nil }
   end
   local url = identity.full_url(kind, id.system, id.value)
   if not bundle:find(url) then
-    local resource = make()
+    local resource = make(rep, name)
     resource.resourceType, resource.identifier = kind, { id }
     bundle:put(resource, url, identity.search(id.system, id.value), false)
   end
@@ -46,28 +46,42 @@ local function identify(value, namespace, id, id_type, code, kind)
   return { value = value, system = system, type = code and fhir.identifier_type(code) or nil }, known
 end
 
+local function practitioner(rep, name)
+  local degree = get(rep, 7)
+  return {
+    name = name and { name } or nil,
+    qualification = degree and {
+      { code = { coding = { { system = fhir.V2 .. "0360", code = code_of(degree) } } } },
+    } or nil,
+  }
+end
+
 -- XCN[Practitioner] as a reference.
 function party.XCN()
   return function(rep)
-    local value = get(rep, 1)
-    local name, shown = names.of_person(rep)
+    -- One doctor stands in several fields of most messages.
+    local raw = rep:raw()
+    local met = scope.people[raw]
+    if met then return { reference = met.reference, display = met.display } end
+    local value, family, given, middle, suffix, prefix, _, _, namespace, use, _, _, code = unpack(rep, 13)
+    local name, shown = names.of_person(rep, family, given, middle, suffix, prefix, use)
     if value == nil and name == nil then return nil end
     local id, known
     if value then
-      id, known = identify(value, get(rep, 9, 1), get(rep, 9, 2), get(rep, 9, 3),
-                           code_of(get(rep, 13)), "practitioner")
+      local universal, universal_type
+      if namespace == nil or rep:get(9, 2) then
+        namespace, universal, universal_type = unpack(rep, 3, 9)
+      end
+      id, known = identify(value, namespace, universal, universal_type, code and code_of(code),
+                           "practitioner")
     end
-    return refer("Practitioner", id, shown, known, function()
-      local degree = get(rep, 7)
-      return {
-        name = name and { name } or nil,
-        qualification = degree and {
-          { code = { coding = { { system = fhir.V2 .. "0360", code = code_of(degree) } } } },
-        } or nil,
-      }
-    end)
+    local out = refer("Practitioner", id, shown, known, practitioner, rep, name)
+    if out.reference then scope.people[raw] = { reference = out.reference, display = shown } end
+    return out
   end
 end
+
+local function named(_, name) return { name = name and { name } or nil } end
 
 -- NDL and the older CM of OBR-32 to 35: a CNN in the first component, its parts
 -- subcomponents (CNN[Practitioner]).
@@ -83,14 +97,14 @@ function party.NDL()
     if value then
       id, known = identify(value, get(rep, 1, 9), get(rep, 1, 10), get(rep, 1, 11), nil, "practitioner")
     end
-    return refer("Practitioner", id, shown, known, function()
-      return { name = shown and { {
-        family = family, given = given and { given, middle } or nil,
-        suffix = suffix and { suffix } or nil, prefix = prefix and { prefix } or nil,
-      } } or nil }
-    end)
+    return refer("Practitioner", id, shown, known, named, rep, shown and {
+      family = family, given = given and { given, middle } or nil,
+      suffix = suffix and { suffix } or nil, prefix = prefix and { prefix } or nil,
+    })
   end
 end
+
+local function organization(_, name) return { name = name } end
 
 -- XON[Organization] as a reference. XON.10 replaced XON.3 as the identifier in 2.5.
 function party.XON()
@@ -100,7 +114,7 @@ function party.XON()
     if value == nil then return name and { display = name } or nil end
     local id, known = identify(value, get(rep, 6, 1), get(rep, 6, 2), get(rep, 6, 3),
                                code_of(get(rep, 7)), "organization")
-    return refer("Organization", id, name, known, function() return { name = name } end)
+    return refer("Organization", id, name, known, organization, rep, name)
   end
 end
 
@@ -115,7 +129,7 @@ function party.CWE_Organization()
     local value, name, system = get(rep, 1), get(rep, 9) or get(rep, 2), get(rep, 3)
     if value == nil then return name and { display = name } or nil end
     local id, known = identify(value, system, nil, nil, nil, "organization")
-    return refer("Organization", id, name, known, function() return { name = name } end)
+    return refer("Organization", id, name, known, organization, rep, name)
   end
 end
 
@@ -133,6 +147,12 @@ end
 
 local PHYSICAL_TYPE = "http://terminology.hl7.org/CodeSystem/location-physical-type"
 
+local function location(rep, shown)
+  local kind = get(rep, 3) and "bd" or get(rep, 2) and "ro" or nil
+  return { name = shown, mode = "instance", description = get(rep, 9),
+           physicalType = kind and fhir.concept(PHYSICAL_TYPE, kind) or nil }
+end
+
 -- PL[Location] as Encounter.location. Room and bed numbers are nobody's identifiers
 -- alone, so a place is a Location resource only when PL.10 identifies it.
 function party.PL(row)
@@ -147,14 +167,10 @@ function party.PL(row)
                            get(rep, 10, 4) or get(rep, 11, 3), nil, "location")
     end
     local kind = get(rep, 3) and "bd" or get(rep, 2) and "ro" or nil
-    local concept = kind and fhir.concept(PHYSICAL_TYPE, kind) or nil
     return {
-      location = refer("Location", id, shown, known, function()
-        return { name = shown, mode = "instance", physicalType = fhir.copy(concept),
-                 description = get(rep, 9) }
-      end),
+      location = refer("Location", id, shown, known, location, rep, shown),
       status = status,
-      physicalType = concept,
+      physicalType = kind and fhir.concept(PHYSICAL_TYPE, kind) or nil,
     }
   end
 end

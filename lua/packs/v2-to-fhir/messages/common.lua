@@ -1,7 +1,6 @@
 -- What all messages share: the patient and the visit, who owns them, and how they
 -- are found again (promises P4 and P7).
 local datatype = require "datatypes.identifier"
-local fhir     = require "fhir"
 local identity = require "identity"
 local scope    = require "scope"
 local text     = require "text"
@@ -73,8 +72,12 @@ end
 
 -- The Patient of a PID, not yet in the bundle.
 function common.patient(msg, pid)
-  local patient = pid_rows(pid, { resourceType = "Patient" })
-  if patient.identifier == scope.null then patient.identifier = nil end
+  -- Named here, the elements have their room from the beginning.
+  local patient = pid_rows(pid, {
+    resourceType = "Patient", identifier = nil, name = nil, birthDate = nil, gender = nil, address = nil,
+    telecom = nil, extension = nil, communication = nil, maritalStatus = nil, contact = nil,
+    generalPractitioner = nil, deceasedBoolean = nil, multipleBirthBoolean = nil,
+  })
   local id = patient_identifier(patient.identifier)
              or common.derive(patient, "message", "Patient", common.message_key(msg), tostring(pid.index))
   return known_by(patient, id)
@@ -122,8 +125,11 @@ end
 -- account, else by the patient and the time of admission, else by the message.
 function common.encounter(msg, event, seg, extra, pid, who)
   if says_nothing(seg) then return nil end
-  local encounter = pv1_rows(seg, { resourceType = "Encounter" })
-  if encounter.identifier == scope.null then encounter.identifier = nil end
+  local encounter = pv1_rows(seg, {
+    resourceType = "Encounter", identifier = nil, status = nil, class = nil, type = nil, subject = nil,
+    serviceType = nil, participant = nil, period = nil, hospitalization = nil, location = nil,
+    diagnosis = nil, account = nil, reasonCode = nil,
+  })
   if extra then pv2_rows(extra, encounter) end
   encounter.status  = pv1.status(seg, event)
   encounter.subject = common.refer(who)
@@ -165,7 +171,5 @@ function common.header(msg, bundle, focus)
   local url = "urn:uuid:" .. identity.digest("MessageHeader", common.message_key(msg))
   bundle:put(header, url, nil, false)
 end
-
-common.copy = fhir.copy
 
 return common

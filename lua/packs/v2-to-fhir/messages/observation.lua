@@ -3,7 +3,6 @@
 -- A result is known by its order's filler number (or what stands for it: `place.key`),
 -- OBX-3 and OBX-4, so that a corrected result updates its Observation.
 local common = require "messages.common"
-local fhir   = require "fhir"
 local text   = require "text"
 local time   = require "datatypes.time"
 local v2     = require "v2"
@@ -18,7 +17,12 @@ local observation = {}
 --   status      of the report, for those without OBX-11
 --   timed       OBX-14 is part of the identity (observations outside of an order)
 function observation.map(obx, place)
-  local out = rows(obx, { resourceType = "Observation" })
+  -- Named here, the elements have their room from the beginning.
+  local out = rows(obx, {
+    resourceType = "Observation", identifier = nil, status = nil, code = nil, subject = nil,
+    encounter = nil, effectiveDateTime = nil, valueQuantity = nil, interpretation = nil,
+    referenceRange = nil, performer = nil, specimen = nil, extension = nil,
+  })
   out.subject   = common.refer(place.who)
   out.encounter = common.refer(place.visit)
   if out.status == nil then out.status = place.status or "unknown" end
@@ -38,7 +42,5 @@ function observation.map(obx, place)
   local id = common.derive(out, "observation", key, turn > 1 and tostring(turn) or "")
   return common.known_by(out, id)
 end
-
-observation.concept = fhir.concept
 
 return observation

@@ -12,7 +12,7 @@
 --   NTE           comments on what stands before it
 --
 -- A laboratory does not own the patient or the visit: they are created where they
--- are not known, and referred to. The PATIENT group is optional (7.3.1: quality
+-- are not known, and referred to. The PATIENT group is optional (chapter 7: quality
 -- control, environmental samples): such results have no subject.
 local common       = require "messages.common"
 local datatype     = require "datatypes.identifier"
@@ -125,7 +125,7 @@ local function close_report(state)
 end
 
 -- The numbers of an order. Placer and filler may stand in ORC or OBR; when they
--- are in both they are the same (OBR-2 and OBR-3, chapter 7.4.1).
+-- are in both they are the same (chapter 4: ORC-2 and OBR-2, ORC-3 and OBR-3).
 local function numbers(state, msg, obr, orc)
   local ids = {
     placer = obr:one(2, placer) or (orc and orc:one(2, placer)),

@@ -14,7 +14,7 @@ return {
   { nil, "clinicalStatus", value = fhir.concept(CLINICAL, "active"), row = "3-4" },
   { 2, "category[]", "code", vocab = "AllergyCategory", row = "6" },
   { 2, "type", "code", vocab = "AllergyType", row = "9" },
-  { 3, "code", "CWE", row = "10" },
+  { 3, "code", "CWE", required = true, row = "10" },
   { 4, "criticality", "code", vocab = "AllergyCriticality", system = V2 .. "0128", row = "11-13" },
   { 5, "reaction[]", "CWE", at = "manifestation", row = "15" },
   { 6, "onsetDateTime", "DTM", row = "16" },

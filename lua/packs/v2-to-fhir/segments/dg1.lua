@@ -10,7 +10,7 @@ return {
   segment = "DG1", resource = "Condition", guide = "DG1[Condition]",
 
   { 20, "identifier[]", "EI", row = "24" },
-  { 3,  "code", "CWE", row = "5" },
+  { 3,  "code", "CWE", required = true, row = "5" },
   { 4,  "code.text", "ST", row = "6" },
   { 5,  "onsetDateTime", "DTM", row = "7" },
   { 16, "asserter", "XCN", row = "18" },

@@ -49,7 +49,7 @@ local function numeric(rep, unit)
   return "valueQuantity", number.quantity(n, unit, comparator)
 end
 
--- SN: comparator, number, separator or suffix, number (2A.3.66).
+-- SN: comparator, number, separator or suffix, number.
 local function structured(rep, unit)
   local sign, first, between, second = get(rep, 1), get(rep, 2), get(rep, 3), get(rep, 4)
   local low, high = first and fhir.decimal(first), second and fhir.decimal(second)

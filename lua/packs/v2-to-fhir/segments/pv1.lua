@@ -33,7 +33,7 @@ return {
 
   { 19, "identifier[]", "CX", kind = "VN", row = "41-44" },
   { 50, "identifier[]", "CX", row = "77" },
-  { 2,  "class", "Coding", vocab = "EncounterClass", row = "4" },
+  { 2,  "class", "Coding", vocab = "EncounterClass", required = true, row = "4" },
   { 3,  "location[]", "PL", status = "active", when = "2 != P", row = "6-7" },
   { 3,  "location[]", "PL", status = "planned", when = "2 = P", row = "6,8" },
   { 6,  "location[]", "PL", status = "completed", row = "11-12" },

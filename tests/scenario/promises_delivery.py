@@ -1,0 +1,335 @@
+#!/usr/bin/env python3
+"""Promises P4 (delivered) and P7 (apart), each by a case that fails when it is broken.
+`promises_delivery.py p4` runs the cases of one promise."""
+import os
+import sys
+import time
+
+from harness import PATIENCE, Failed, Scenario, wait_for
+from promises_books import adt, everything, site
+from promises_service import Service
+
+
+class Site:
+    """The parts that all cases share; each case has a tenant of its own."""
+
+    def __init__(self, s):
+        self.s = s
+        self.pg = s.postgres()
+        s.interop("migrate")
+        self.demo = s.fhir_demo()
+        self.service = Service(s, self.demo)
+        self.env = {}
+        self.engine = s.engine(INTEROP_LOG_LEVEL="debug")
+
+    def restart(self):
+        self.engine.kill()
+        self.engine = self.s.engine()
+
+    def open(self, tenant, *more):
+        """A client of a connector whose messages go to this tenant's service."""
+        self.port = site(self.s, self.pg, self.service.url, tenant, None, "adt", "--set", "retry_base_ms=20",
+                         "--set", "retry_cap_ms=50", "--set", "max_attempts=3", *more)
+        wait_for("the listener", lambda: self.client(tenant))
+        return self.client(tenant)
+
+    def client(self, _tenant):
+        try:
+            return self.s.mllp(self.port)
+        except OSError:
+            return None
+
+    def send(self, client, message):
+        ack = client.exchange(message)
+        if ack is None or ack.code != "AA":
+            raise Failed(f"the message was not acknowledged: {ack!r}")
+
+    def message(self, control_id):
+        rows = self.pg.rows("select id, processing_status status, attempt_count attempts, error_detail error, replay_count "
+                            f"replay from hl7_messages where message_control_id = '{control_id}'")
+        return rows[0] if rows else {}
+
+    def ends(self, control_id, status, seconds=30):
+        wait_for(f"{control_id} to be {status} ({self.message(control_id)})",
+                 lambda: self.message(control_id)["status"] == status, seconds)
+        return self.message(control_id)
+
+    def deliveries(self, control_id):
+        return self.pg.rows("select d.status, d.attempt_count attempts, d.replay, d.ordinal, d.service_url url, d.id "
+                            "from hl7_deliveries d join hl7_messages m on m.id = d.message_id "
+                            f"where m.message_control_id = '{control_id}' order by d.replay, d.ordinal")
+
+    def links(self, control_id):
+        return self.pg.rows("select l.resource_type kind, l.resource_id id, l.action from hl7_resource_links l "
+                            f"join hl7_messages m on m.id = l.message_id where m.message_control_id = '{control_id}' "
+                            "order by l.resource_type, l.resource_id")
+
+    def with_value(self, kind, value):
+        """The demo's resources that carry this identifier."""
+        return [r for r in everything(self.demo, kind) if any(i["value"] == value for i in r.get("identifier", []))]
+
+    def events(self, control_id):
+        return [row["kind"] for row in self.pg.rows(
+            "select e.event_type kind from outbox_events e join hl7_messages m on m.id = e.aggregate_id "
+            f"where m.message_control_id = '{control_id}' order by e.aggregate_seq")]
+
+
+# ---- P4: at least once, and never a second resource --------------------------------------------
+
+def lost_answers(x, tenant, transactions):
+    """The service does what it is asked and dies before it answers, again and again."""
+    s, mrn = x.s, f"L{tenant}"
+    client = x.open(tenant)
+    x.service.be(tenant, "drop", 2)
+    x.send(client, adt(f"{tenant}-1", mrn, "First", "A01", visit=f"V{mrn}"))
+    x.ends(f"{tenant}-1", "processed", 60)
+    done = [r for r in x.service.seen(tenant) if r[1] == "POST" and r[4] < 300]
+    s.check(len(done) >= 2, "the service had done it when the answer was lost, and was asked again", str(len(done)))
+    s.equal(any(r[1] == "POST" and r[2] == "fhir" for r in done), transactions, "by transaction Bundle" if transactions
+            else "by single conditional writes")
+    for kind, value in (("Patient", mrn), ("Encounter", f"V{mrn}")):
+        s.equal(len(x.with_value(kind, value)), 1, f"there is one {kind}")
+    s.equal({(l["kind"], l["action"]) for l in x.links(f"{tenant}-1") if l["kind"] in ("Patient", "Encounter")},
+            {("Patient", "created"), ("Encounter", "created")}, "and the links say that we created it")
+    s.equal(x.message(f"{tenant}-1")["attempts"], 0, "no attempt was used up")
+    x.service.be(tenant, "drop", 1)
+    x.send(client, adt(f"{tenant}-2", mrn, "Second", visit=f"V{mrn}"))
+    x.ends(f"{tenant}-2", "processed", 60)
+    s.equal([p["name"][0]["family"] for p in x.with_value("Patient", mrn)], ["Second"], "an update survives the same")
+    s.equal([d["status"] for d in x.deliveries(f"{tenant}-2")], ["delivered"], "one delivery, delivered")
+
+
+def p4_answer_lost(x):
+    lost_answers(x, "drop", True)
+
+
+def p4_answer_lost_single(x):
+    # The service becomes known, as one that takes no transactions, before the rule for all would.
+    x.pg.psql("insert into fhir_services (id, tenant_id, name, url, transactions) values ('SVC_SINGLE', 'single', 'single', "
+              f"'{x.service.url}', false)")
+    lost_answers(x, "single", False)
+
+
+def p4_killed_in_between(x):
+    """The engine dies after the service did it and before it could be noted."""
+    s, client = x.s, x.open("dies")
+    x.service.be("dies", "drop")
+    x.send(client, adt("dies-1", "Mdies", "First", "A01", visit="Vdies"))
+    wait_for("the first request", lambda: x.service.seen("dies"))
+    x.restart()
+    x.service.be("dies", "pass")
+    x.ends("dies-1", "processed", 60)
+    s.equal(len(x.with_value("Patient", "Mdies")), 1, "there is one Patient after the restart")
+    s.equal(len(x.with_value("Encounter", "Vdies")), 1, "and one Encounter")
+    s.equal([d["status"] for d in x.deliveries("dies-1")], ["delivered"], "of one delivery")
+
+
+def target_down(x, tenant, down, up):
+    s, client = x.s, x.open(tenant)
+    down()
+    for n in range(4):
+        x.send(client, adt(f"{tenant}-{n}", f"M{tenant}{n}", visit=f"V{tenant}{n}"))
+    wait_for("the breaker", lambda: x.engine.metric("interop_target_unavailable", target=x.service.base(tenant)) == 1)
+    time.sleep(1.5 * PATIENCE)           # the breaker tries, and the service is still down
+    s.equal({(m["status"], m["attempts"]) for m in map(x.message, (f"{tenant}-{n}" for n in range(4)))}, {("processing", 0)},
+            "while the service is down its messages wait, and no attempt is used up")
+    s.equal(x.pg.value("select count(*) n from outbox_events where event_type = 'connector.target_unavailable' and "
+                       f"tenant_id = '{tenant}'"), 1, "one event tells that it is unavailable")
+    up()
+    for n in range(4):
+        s.equal(x.ends(f"{tenant}-{n}", "processed")["attempts"], 0, "delivered when it is back")
+        s.equal(len(x.with_value("Patient", f"M{tenant}{n}")), 1, "as one Patient")
+
+
+def p4_service_503(x):
+    target_down(x, "busy", lambda: x.service.be("busy", 503), lambda: x.service.be("busy", "pass"))
+    x.s.check(len([r for r in x.service.seen("busy") if r[4] == 503]) < 12, "it is not hammered meanwhile",
+              str(len(x.service.seen("busy"))))
+
+
+def p4_service_401(x):
+    target_down(x, "login", lambda: x.service.be("login", 401), lambda: x.service.be("login", "pass"))
+
+
+def p4_service_gone(x):
+    target_down(x, "gone", x.service.close, x.service.open)
+
+
+def p4_refused_message(x):
+    """400 is the message's fault: it uses up its attempts, holds only its own key, and can be replayed."""
+    s, client = x.s, x.open("bad")
+    x.service.be("bad", 400)
+    x.send(client, adt("bad-1", "Mbad", visit="Vbad"))
+    ended = x.ends("bad-1", "dead_lettered")
+    s.equal(ended["attempts"], 3, "after max_attempts it is dead-lettered")
+    s.check("400" in ended["error"], "and says why", ended["error"])
+    s.equal(len(x.service.seen("bad")), 3, "the service was asked that often")
+    s.equal(x.events("bad-1"), ["message.received", "message.processing", "message.failed", "message.failed",
+                                "message.dead_lettered"], "each step has its event")
+    s.equal(x.engine.metric("interop_target_unavailable", target=x.service.base("bad")), 0, "the breaker stays closed")
+    x.service.be("bad", "pass")
+    x.send(client, adt("bad-2", "Mother", visit="Vother"))
+    x.ends("bad-2", "processed")
+    s.equal(len(x.with_value("Patient", "Mbad")), 0, "nothing of it is there yet")
+    s.interop("message", "replay", "--tenant", "bad", ended["id"])
+    x.ends("bad-1", "processed")
+    s.equal([(d["replay"], d["status"], d["attempts"]) for d in x.deliveries("bad-1")],
+            [(0, "dead_lettered", 3), (1, "delivered", 0)], "`message replay` delivers it with a new delivery")
+    s.equal(len(x.with_value("Patient", "Mbad")), 1, "as one Patient")
+    s.interop("message", "replay", "--tenant", "bad", ended["id"])
+    wait_for("the second replay", lambda: x.message("bad-1")["replay"] == 2)
+    x.ends("bad-1", "processed")
+    s.equal((len(x.with_value("Patient", "Mbad")), len(x.with_value("Encounter", "Vbad"))), (1, 1),
+            "replayed again, there is still one")
+
+
+def p4_sent_again(x):
+    """P2 and P4: what is dead is tried at once when its sender repeats it."""
+    s, client = x.s, x.open("again", "--set", "max_attempts=1")
+    x.service.be("again", 422)
+    x.send(client, adt("again-1", "Magain"))
+    x.ends("again-1", "dead_lettered")
+    x.service.be("again", "pass")
+    x.send(client, adt("again-1", "Magain", when="20260418093500"))
+    x.ends("again-1", "processed")
+    s.equal(x.pg.value("select count(*) n from hl7_messages where message_control_id like 'again-1%'"), 1, "without a second row")
+    s.equal(len(x.with_value("Patient", "Magain")), 1, "and there is one Patient")
+
+
+def p4_retries(x):
+    """A repeat of what waits for its retry does not wait longer; a 429 is the target's."""
+    s, client = x.s, x.open("slow", "--set", "retry_base_ms=1h", "--set", "retry_cap_ms=1h")
+    x.service.be("slow", 400, 1)
+    x.send(client, adt("slow-1", "Mslow"))
+    s.equal(x.ends("slow-1", "failed")["attempts"], 1, "a message that is to be retried is failed meanwhile")
+    x.send(client, adt("slow-1", "Mslow", when="20260418093500"))
+    s.equal(x.ends("slow-1", "processed")["attempts"], 1, "its repeat tries it at once")
+
+
+def p4_two_targets(x):
+    """Each target has its own delivery: one that is down holds only its own."""
+    s = x.s
+    s.interop("rule", "add", "--type", "Patient", "--url", x.service.url.replace("{tenant}", "{tenant}-mpi"))
+    rule = x.pg.value("select id from fhir_routing_rules where active and resource_type = 'Patient'")
+    client = x.open("two")
+    x.service.be("two", 503)
+    x.send(client, adt("two-1", "Mtwo", visit="Vtwo"))
+    by_url = {}
+
+    def parted():
+        by_url.update({("mpi" if "-mpi/" in d["url"] else "rest"): d["status"] for d in x.deliveries("two-1")})
+        return by_url.get("mpi") == "delivered"
+    wait_for("the first target's delivery", parted)
+    s.equal(by_url, {"mpi": "delivered", "rest": "pending"}, "one target is served while the other is down")
+    x.send(client, adt("two-2", "Mtwo", "Later", visit="Vtwo"))
+    wait_for("the update", lambda: [p["name"][0]["family"] for p in x.with_value("Patient", "Mtwo")] == ["Later"])
+    x.restart()
+    x.service.be("two", "pass")
+    x.ends("two-1", "processed", 60)
+    x.ends("two-2", "processed", 60)
+    patient, encounter = x.with_value("Patient", "Mtwo"), x.with_value("Encounter", "Vtwo")
+    s.equal((len(patient), len(encounter)), (1, 1), "one resource at each")
+    s.equal(encounter[0]["subject"]["reference"], f"{x.service.base('two-mpi')}/Patient/{patient[0]['id']}",
+            "and the reference holds across services, after a restart")
+    s.interop("rule", "deactivate", rule)
+
+
+# ---- P7: apart ----------------------------------------------------------------------------------
+
+def p7_same_mrn(x):
+    s = x.s
+    for tenant in ("east", "west"):
+        client = x.open(tenant)
+        x.send(client, adt("same-id", "12345", tenant.capitalize(), "A01", visit="V12345"))
+        wait_for("processed", lambda t=tenant: x.pg.value(
+            f"select processing_status from hl7_messages where tenant_id = '{t}'") == "processed")
+    for kind, value in (("Patient", "12345"), ("Encounter", "V12345")):
+        found = x.with_value(kind, value)
+        s.equal(len(found), 2, f"two hospitals' {value} stay two: {kind}")
+        s.equal(len({i["system"] for r in found for i in r["identifier"] if i["value"] == value}), 2, "by different systems")
+    s.equal(sorted(p["name"][0]["family"] for p in x.with_value("Patient", "12345")), ["East", "West"], "each as its own sent it")
+
+
+def p7_service_of_another(x):
+    """A service that belongs to one tenant takes nothing from another, whatever the rule says."""
+    s = x.s
+    secret = x.service.url.replace("{tenant}", "vault")
+    s.interop("rule", "add", "--type", "Encounter", "--url", secret, "--tenant", "owns")
+    rule = x.pg.value("select id from fhir_routing_rules where active and resource_type = 'Encounter'")
+    for tenant in ("owns", "other"):
+        x.send(x.open(tenant, "--set", "max_attempts=1"), adt("routed", visit=f"V{tenant}"))
+    status = "select processing_status from hl7_messages where tenant_id = '{}'"
+    wait_for("both to end", lambda: [x.pg.value(status.format(t)) for t in ("owns", "other")] == ["processed", "dead_lettered"])
+    asked = len(x.service.seen("vault"))
+    s.check(asked > 0, "the tenant that owns a service reaches it")
+    error = x.pg.value("select error_detail from hl7_messages where tenant_id = 'other'")
+    s.check("Encounter" in error, "another tenant's message is refused, and says which rule", error)
+    s.equal(x.pg.value("select count(*) n from hl7_deliveries where tenant_id = 'other'"), 0, "nothing of it goes anywhere")
+    s.equal(sum(b"Vother" in r[3] or "Vother" in r[2] for r in x.service.requests), 0, "and nothing of it reached any service")
+    s.interop("rule", "deactivate", rule)
+
+
+def pack(x, name, body):
+    folder = os.path.join(x.s.folder, "packs", name)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "pack.lua"), "w", encoding="utf-8") as file:
+        file.write(f'return {{ name = "{name}", version = "1", handlers = {{ ["*"] = "main" }} }}\n')
+    with open(os.path.join(folder, "main.lua"), "w", encoding="utf-8") as file:
+        file.write(body)
+    return folder
+
+
+def p7_script_names_service(x):
+    """Nor can a script name its way there."""
+    s = x.s
+    for owner, name in (("owner", "secret-store"), ("thief", "own-store")):
+        x.pg.psql(f"insert into fhir_services (id, tenant_id, name, url) values ('SVC_{owner}', '{owner}', '{name}', "
+                  f"'{x.service.base('stored-' + owner)}')")
+    send_to = 'return function(msg, out) out:put({{ resourceType = "Basic", id = "b" }}, {{ to = "{}" }}) end\n'
+    for tenant, service in (("owner", "secret-store"), ("thief", "secret-store")):
+        client = x.open(tenant, "--set", "max_attempts=1", "--pack", pack(x, f"to-{tenant}", send_to.format(service)))
+        x.send(client, adt("named"))
+    ends = "select processing_status from hl7_messages where tenant_id = '{}'"
+    wait_for("the thief's to end", lambda: x.pg.value(ends.format("thief")) == "dead_lettered")
+    wait_for("the owner's to go", lambda: x.service.seen("stored-owner"))
+    s.equal(x.pg.value("select count(*) n from hl7_deliveries where tenant_id = 'thief'"), 0, "the thief's went nowhere")
+    error = x.pg.value("select error_detail from hl7_messages where tenant_id = 'thief'")
+    s.check("secret-store" in error, "and it is told the name, not where it is", error)
+    s.check(str(x.service.port) not in error, "without the URL")
+
+
+def p7_starving(x):
+    """A tenant's scripts that burn their whole budget do not hold up another's."""
+    s = x.s
+    burn = pack(x, "burn", "return function(msg, out) while true do end end\n")
+    heavy = x.open("heavy", "--set", "max_attempts=2", "--pack", burn)
+    for n in range(60):
+        x.send(heavy, adt(f"heavy-{n}", f"H{n}"))
+    light = x.open("light")
+    began = time.monotonic()
+    for n in range(5):
+        x.send(light, adt(f"light-{n}", f"L{n}"))
+    for n in range(5):
+        x.ends(f"light-{n}", "processed", 10)
+    took = time.monotonic() - began
+    left = x.pg.value("select count(*) n from hl7_messages where tenant_id = 'heavy' and processing_status <> 'dead_lettered'")
+    s.check(left > 0, f"a light tenant's messages passed ({took:.1f} s) while a heavy one's were still running", str(left))
+
+
+CASES = [p4_answer_lost, p4_answer_lost_single, p4_killed_in_between, p4_service_503, p4_service_401, p4_service_gone,
+         p4_refused_message, p4_sent_again, p4_retries, p4_two_targets,
+         p7_same_mrn, p7_service_of_another, p7_script_names_service, p7_starving]
+
+
+def main():
+    wanted = [case for case in CASES if not sys.argv[1:] or any(case.__name__.startswith(a) for a in sys.argv[1:])]
+    with Scenario("promises_delivery") as s:
+        x = Site(s)
+        for case in wanted:
+            s.say(f"-- {case.__name__}: {' '.join((case.__doc__ or '').split())}")
+            case(x)
+        x.engine.stop()
+
+
+if __name__ == "__main__":
+    main()
