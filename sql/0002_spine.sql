@@ -374,6 +374,146 @@ REVOKE CREATE ON SCHEMA public FROM interop_system;
 REVOKE ALL ON FUNCTION interop_connector_ids(), interop_port_users(TEXT, INTEGER),
                        interop_outbox_pending(INTEGER), interop_outbox_published(TEXT[]) FROM PUBLIC;
 
+-- ---- outcomes: what became of messages and of their deliveries ------------------------
+
+-- They span tenants, since one batch holds outcomes of many; each row names its
+-- tenant, and changes nothing where that is not the message's. No condition is one that
+-- another index could serve (a tenant, an open status), so that the only plan is by key,
+-- whatever the statistics say: a fresh database has none. They give out ids only.
+CREATE POLICY messages_system_see   ON hl7_messages       FOR SELECT TO interop_system USING (TRUE);
+CREATE POLICY messages_system_set   ON hl7_messages       FOR UPDATE TO interop_system USING (TRUE);
+CREATE POLICY deliveries_system     ON hl7_deliveries     FOR ALL    TO interop_system USING (TRUE);
+CREATE POLICY links_system_see      ON hl7_resource_links FOR SELECT TO interop_system USING (TRUE);
+CREATE POLICY links_system_add      ON hl7_resource_links FOR INSERT TO interop_system WITH CHECK (TRUE);
+CREATE POLICY outbox_system_add     ON outbox_events      FOR INSERT TO interop_system WITH CHECK (TRUE);
+GRANT SELECT (tenant_id, id, connector_id, message_type, processing_status, attempt_count, replay_count, event_seq,
+              transformed_at, lane_keys) ON hl7_messages TO interop_system;
+GRANT UPDATE (parsed_data, processing_status, pack_digest, error_detail, attempt_count, next_attempt_at,
+              transformed_at, processed_at, event_seq) ON hl7_messages TO interop_system;
+GRANT SELECT, INSERT, UPDATE ON hl7_deliveries TO interop_system;
+GRANT SELECT, INSERT ON hl7_resource_links TO interop_system;
+GRANT INSERT ON outbox_events TO interop_system;
+GRANT USAGE ON SEQUENCE hl7_delivery_batch_seq TO interop_system;
+
+-- Messages that were transformed, or failed to be; returns which of them. A message that was replayed or
+-- transformed meanwhile is left alone, also by what the second and third statement add:
+-- `transformed_at = now()` holds for rows that this transaction changed.
+CREATE FUNCTION interop_transformed(
+  tenants TEXT[], ids TEXT[], replays INTEGER[], before INTEGER[], parsed TEXT[], statuses TEXT[], digests TEXT[],
+  errors TEXT[], attempts INTEGER[], next TIMESTAMPTZ[], events TEXT[], event_counts INTEGER[],
+  d_messages TEXT[], d_ids TEXT[], d_ordinals INTEGER[], d_urls TEXT[], d_rules TEXT[], d_needs TEXT[],
+  d_entries INTEGER[],
+  e_messages TEXT[], e_ids TEXT[], e_types TEXT[], e_data TEXT[], e_back INTEGER[]) RETURNS SETOF TEXT
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+  RETURN QUERY
+  WITH ended AS (
+    UPDATE public.hl7_messages m
+       SET parsed_data = u.parsed::jsonb, processing_status = u.status, pack_digest = u.digest,
+           error_detail = u.error, attempt_count = u.attempts, next_attempt_at = u.next,
+           transformed_at = CASE WHEN u.status IN ('processing', 'processed') THEN now() END,
+           processed_at = CASE WHEN u.status IN ('processed', 'dead_lettered') THEN now() END,
+           event_seq = m.event_seq + u.event_count + 1
+      FROM unnest(tenants, ids, replays, before, parsed, statuses, digests, errors, attempts, next, events, event_counts)
+             AS u (tenant, id, replay, before, parsed, status, digest, error, attempts, next, event, event_count)
+     WHERE m.id = u.id AND m.tenant_id = u.tenant AND m.replay_count = u.replay AND m.attempt_count = u.before
+       AND m.transformed_at IS NULL
+    RETURNING m.tenant_id, m.id, m.connector_id, m.message_type, m.processing_status, m.event_seq,
+              m.attempt_count, u.event),
+  told AS (
+    INSERT INTO public.outbox_events (tenant_id, id, subject, event_type, payload, aggregate_id, aggregate_seq, created_at)
+    SELECT e.tenant_id, e.event, public.interop_subject(e.tenant_id, 'message.' || e.processing_status),
+           'message.' || e.processing_status,
+           public.interop_event(e.event, 'message.' || e.processing_status, e.id,
+             jsonb_build_object('connectorId', e.connector_id, 'messageType', e.message_type,
+                                'status', e.processing_status, 'attemptCount', e.attempt_count)),
+           e.id, e.event_seq, clock_timestamp()
+      FROM ended e)
+  SELECT e.id FROM ended e;
+
+  IF array_length(d_ids, 1) > 0 THEN
+    INSERT INTO public.hl7_deliveries (tenant_id, id, message_id, connector_id, ordinal, replay, seq, service_url,
+                                       rule_ids, lane_keys, needs, entry_count)
+    SELECT m.tenant_id, u.id, m.id, m.connector_id, u.ordinal, m.replay_count, batch.base + u.place, u.url,
+           u.rules::text[], m.lane_keys, u.needs::integer[], u.entries
+      FROM (SELECT nextval('public.hl7_delivery_batch_seq') * 4096 AS base) batch,
+           unnest(d_messages, d_ids, d_ordinals, d_urls, d_rules, d_needs, d_entries) WITH ORDINALITY
+             AS u (message, id, ordinal, url, rules, needs, entries, place)
+      JOIN public.hl7_messages m ON m.id = u.message AND m.transformed_at = now();
+  END IF;
+
+  IF array_length(e_ids, 1) > 0 THEN
+    INSERT INTO public.outbox_events (tenant_id, id, subject, event_type, payload, aggregate_id, aggregate_seq, created_at)
+    SELECT m.tenant_id, u.id, public.interop_subject(m.tenant_id, 'script.' || u.type), 'script.' || u.type,
+           public.interop_event(u.id, 'script.' || u.type, m.id,
+             jsonb_build_object('connectorId', m.connector_id, 'messageType', m.message_type, 'event', u.data::jsonb)),
+           m.id, m.event_seq - u.back, clock_timestamp()
+      FROM unnest(e_messages, e_ids, e_types, e_data, e_back) AS u (message, id, type, data, back)
+      JOIN public.hl7_messages m ON m.id = u.message AND m.transformed_at = now();
+  END IF;
+END $$;
+
+-- Deliveries that ended or failed, with what they became, and then the status of their
+-- messages, which follows from all deliveries of each.
+CREATE FUNCTION interop_delivered(
+  tenants TEXT[], ids TEXT[], statuses TEXT[], attempts INTEGER[], next TIMESTAMPTZ[], http INTEGER[], errors TEXT[],
+  l_tenants TEXT[], l_ids TEXT[], l_messages TEXT[], l_deliveries TEXT[], l_entries INTEGER[], l_types TEXT[],
+  l_resources TEXT[], l_actions TEXT[],
+  m_tenants TEXT[], m_ids TEXT[], m_replays INTEGER[], m_events TEXT[], m_became TEXT[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+  UPDATE public.hl7_deliveries d
+     SET status = u.status, attempt_count = u.attempts, next_attempt_at = u.next, http_status = NULLIF(u.http, 0),
+         error_detail = u.error, ended_at = CASE WHEN u.status IN ('delivered', 'dead_lettered') THEN now() END
+    FROM unnest(tenants, ids, statuses, attempts, next, http, errors)
+           AS u (tenant, id, status, attempts, next, http, error)
+   WHERE d.tenant_id = u.tenant AND d.id = u.id AND d.ended_at IS NULL;
+
+  INSERT INTO public.hl7_resource_links (tenant_id, id, message_id, delivery_id, entry, resource_type, resource_id, action)
+  SELECT * FROM unnest(l_tenants, l_ids, l_messages, l_deliveries, l_entries, l_types, l_resources, l_actions)
+  ON CONFLICT (delivery_id, entry) DO NOTHING;
+
+  WITH state AS (
+    SELECT u.tenant, u.message, u.replay, u.event, u.became,
+           CASE WHEN bool_or(d.status = 'failed') THEN 'failed' WHEN bool_or(d.status = 'pending') THEN 'processing'
+                WHEN bool_or(d.status = 'dead_lettered') THEN 'dead_lettered' ELSE 'processed' END AS status,
+           max(d.attempt_count) AS attempts, min(d.next_attempt_at) AS next,
+           (array_agg(d.error_detail ORDER BY d.ordinal) FILTER (WHERE d.error_detail IS NOT NULL))[1] AS error
+      FROM unnest(m_tenants, m_ids, m_replays, m_events, m_became) AS u (tenant, message, replay, event, became)
+      JOIN public.hl7_deliveries d ON d.message_id = u.message AND d.replay = u.replay
+     GROUP BY u.tenant, u.message, u.replay, u.event, u.became),
+  ended AS (
+    UPDATE public.hl7_messages m
+       SET processing_status = s.status, error_detail = s.error, attempt_count = s.attempts,
+           next_attempt_at = s.next, event_seq = m.event_seq + 1,
+           processed_at = CASE WHEN s.status IN ('processed', 'dead_lettered') THEN now() END
+      FROM state s
+     WHERE m.id = s.message AND m.tenant_id = s.tenant AND m.replay_count = s.replay
+       AND (m.processing_status <> s.status OR m.attempt_count <> s.attempts)
+    RETURNING m.tenant_id, m.id, m.connector_id, m.message_type, m.processing_status, m.event_seq,
+              m.attempt_count, s.event, s.became)
+  INSERT INTO public.outbox_events (tenant_id, id, subject, event_type, payload, aggregate_id, aggregate_seq, created_at)
+  SELECT e.tenant_id, e.event, public.interop_subject(e.tenant_id, 'message.' || e.processing_status),
+         'message.' || e.processing_status,
+         public.interop_event(e.event, 'message.' || e.processing_status, e.id,
+           jsonb_build_object('connectorId', e.connector_id, 'messageType', e.message_type,
+             'status', e.processing_status, 'attemptCount', e.attempt_count,
+             'resources', COALESCE(e.became::jsonb,
+               (SELECT COALESCE(jsonb_agg(jsonb_build_object('resourceType', l.resource_type,
+                        'resourceId', l.resource_id, 'action', l.action) ORDER BY l.delivery_id, l.entry), '[]')
+                  FROM public.hl7_resource_links l WHERE l.message_id = e.id)))),
+         e.id, e.event_seq, clock_timestamp()
+    FROM ended e;
+END $$;
+
+REVOKE ALL ON FUNCTION interop_transformed, interop_delivered FROM PUBLIC;
+ALTER FUNCTION interop_transformed OWNER TO interop_system;
+ALTER FUNCTION interop_delivered OWNER TO interop_system;
+
 -- ---- changes of configuration are told to every engine -----------------------------
 
 CREATE FUNCTION interop_connector_changed() RETURNS trigger LANGUAGE plpgsql AS $$

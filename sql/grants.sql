@@ -3,14 +3,13 @@
 -- bypasses row-level security, and nothing lets it change a stored payload.
 GRANT USAGE ON SCHEMA public TO :engine;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO :engine;
-GRANT USAGE ON SEQUENCE hl7_message_batch_seq, hl7_delivery_batch_seq TO :engine;
+GRANT USAGE ON SEQUENCE hl7_message_batch_seq TO :engine;
 
 GRANT INSERT, UPDATE ON interop_connectors TO :engine;
 GRANT INSERT ON hl7_messages TO :engine;
-GRANT UPDATE (seq, message_control_id, parsed_data, processing_status, error_detail, attempt_count, processed_at,
-              pack_digest, transformed_at, next_attempt_at, replay_count, event_seq) ON hl7_messages TO :engine;
-GRANT INSERT, UPDATE ON hl7_deliveries TO :engine;
-GRANT INSERT ON hl7_resource_links TO :engine;
+GRANT UPDATE (seq, processing_status, error_detail, attempt_count, processed_at, transformed_at, next_attempt_at,
+              replay_count, event_seq) ON hl7_messages TO :engine;
+GRANT UPDATE (status, next_attempt_at, ended_at) ON hl7_deliveries TO :engine;
 GRANT INSERT, UPDATE, DELETE ON hl7_quarantine TO :engine;
 GRANT INSERT ON script_packs TO :engine;
 GRANT INSERT, UPDATE, DELETE ON fhir_routing_rules, fhir_services TO :engine;
@@ -18,3 +17,5 @@ GRANT INSERT, UPDATE, DELETE ON bulk_export_jobs, bulk_export_files TO :engine;
 GRANT INSERT ON outbox_events TO :engine;
 GRANT EXECUTE ON FUNCTION interop_connector_ids(), interop_port_users(TEXT, INTEGER),
                           interop_outbox_pending(INTEGER), interop_outbox_published(TEXT[]) TO :engine;
+
+GRANT EXECUTE ON FUNCTION interop_transformed, interop_delivered TO :engine;

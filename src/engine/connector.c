@@ -1,14 +1,13 @@
 /* engine/connector.c -- configuration into a running connector: settings, listener, pack, routes. */
 #include "engine/connector.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/inside.h"
 
-enum { LISTEN_BACKLOG = 4096, LISTEN_AGAIN_MS = 1000 };
+enum { LISTEN_AGAIN_MS = 1000 };
 
 /* ---- metrics --------------------------------------------------------------------------- */
 
@@ -108,17 +107,33 @@ static void on_reopened(void *arg)
     else listener_open(c);
 }
 
+static uint64_t mix_text(uint64_t hash, const char *text)
+{
+    return hash_mix(hash, text == NULL ? 0 : hash_bytes(slice_of(text)));
+}
+
+/* All that listener_open hands over; never 0, which stands for no listener yet. */
+static uint64_t listener_hash(const connector *c)
+{
+    const connector_settings *s = &c->settings;
+    const int64_t numbers[] = { wants_listener(c), c->tls, c->port, s->frame_cap, s->idle_ms, s->frame_ms,
+                                s->max_connections, s->max_in_flight };
+    uint64_t hash = hash_bytes((slice){ (const char *)numbers, sizeof numbers });
+
+    hash = hash_mix(hash, hash_bytes(c->host.len > 0 ? c->host : s->address));
+    hash = hash_mix(hash, hash_bytes(c->client_auth));
+    hash = mix_text(mix_text(mix_text(hash, s->tls_certificate), s->tls_key), s->tls_ca);
+    for (size_t i = 0; s->tls_names != NULL && s->tls_names[i] != NULL; i++) hash = mix_text(hash, s->tls_names[i]);
+    return hash | 1;
+}
+
 /* A listener that no longer stands where the settings say is closed: what was read is answered first. */
 static void listener_follow(connector *c)
 {
-    const connector_settings *s = &c->settings;
-    char stands[sizeof c->opened];
+    uint64_t stands = listener_hash(c);
 
-    (void)snprintf(stands, sizeof stands, "%d %d %lld %.40s %.40s %lld %lld", wants_listener(c), (int)c->tls, (long long)c->port,
-                   s->tls_certificate == NULL ? "" : s->tls_certificate, s->tls_ca == NULL ? "" : s->tls_ca,
-                   (long long)s->frame_cap, (long long)s->max_connections);
-    if (strcmp(stands, c->opened) == 0) return;
-    memcpy(c->opened, stands, sizeof stands);
+    if (stands == c->opened) return;
+    c->opened = stands;
     if (c->server != NULL && !c->stopping) {
         mllp_server *old = c->server;
         c->server = NULL;
@@ -135,94 +150,126 @@ static void on_routes(void *arg, err e, const pg_result *results, int count, con
 {
     connector *c = arg;
 
-    (void)count; (void)sqlstate; (void)why;
+    (void)count; (void)sqlstate;
     if (e == ERR_CLOSED || c->closing) return;
-    if (e != ERR_OK) { connector_load_routes(c); return; }
+    if (e == ERR_STORE_LOST) { connector_load_routes(c); return; }       /* waits for the connection */
+    if (e != ERR_OK) {
+        log_line(LOG_WARN, "connector.routes_not_read", log_id("connectorId", id_slice(&c->connector_id)), log_why(why));
+        c->load_routes_again = true;
+        return;
+    }
     routes_drop(c->routes);
     c->routes = routes_new(c->tenant, &results[1], &results[2]);
     connector_feed(c);
 }
 
-void connector_load_routes(connector *c) { feed_routes(c->e->feed, c->tenant, on_routes, c); }
-
-/* A pack is opened and tried on libuv's pool: it may take milliseconds, and the loop has none to spare. */
-typedef struct pack_loading {
-    uv_work_t  work;
-    connector *c;
-    arena      mem;
-    slice      archive, digest;
-    vm_scope   scope;
-    program   *made;
-    err_info   why;
-} pack_loading;
-
-static void load_work(uv_work_t *w)
+void connector_load_routes(connector *c)
 {
-    pack_loading *l = container_of(w, pack_loading, work);
-    char hex[SHA256_HEX + 1];
-
-    (void)slice_cstr(l->digest, hex, sizeof hex);
-    if (program_new(l->archive, hex, &l->scope, &l->made, &l->why) != ERR_OK) l->made = NULL;
+    c->load_routes_again = false;
+    feed_routes(c->e->feed, c->tenant, on_routes, c);
 }
 
-static void load_done(uv_work_t *w, int status)
+/* A pack is opened and tried on libuv's pool: it may take milliseconds, and the loop has none to spare. */
+typedef struct pack_opening {
+    uv_work_t   work;
+    connector  *c;
+    arena       mem;
+    slice       archive, digest;
+    vm_scope    scope;
+    pack_opened opened;
+    unsigned    generation;
+    program    *made;
+    err_info    why;
+} pack_opening;
+
+static void open_work(uv_work_t *w)
 {
-    pack_loading *l = container_of(w, pack_loading, work);
-    connector *c = l->c;
+    pack_opening *o = container_of(w, pack_opening, work);
+    char hex[SHA256_HEX + 1];
+
+    (void)slice_cstr(o->digest, hex, sizeof hex);
+    if (program_new(o->archive, hex, &o->scope, &o->made, &o->why) != ERR_OK) o->made = NULL;
+}
+
+static void open_done(uv_work_t *w, int status)
+{
+    pack_opening *o = container_of(w, pack_opening, work);
+    connector *c = o->c;
 
     (void)status;
     c->loading--;
-    if (l->made == NULL) {
+    if (c->closing) program_drop(o->made);
+    else o->opened(c, o->generation, o->digest, o->made, &o->why);
+    arena_free(&o->mem);
+    free(o);
+    maybe_stopped(c);
+}
+
+void connector_open_pack(connector *c, slice archive, slice digest, unsigned generation, pack_opened opened)
+{
+    pack_opening *o = mem_zalloc(sizeof *o);
+
+    o->c = c;
+    o->opened = opened;
+    o->generation = generation;
+    o->archive = arena_dup(&o->mem, archive);
+    o->digest = arena_dup(&o->mem, digest);
+    o->scope = (vm_scope){
+        .tenant = arena_dup(&o->mem, c->tenant), .connector_id = arena_dup(&o->mem, id_slice(&c->connector_id)),
+        .connector_name = arena_dup(&o->mem, c->name), .timezone = arena_dup(&o->mem, c->settings.timezone),
+        .settings = arena_dup(&o->mem, c->settings.script),
+    };
+    c->loading++;
+    if (uv_queue_work(c->e->loop, &o->work, open_work, open_done) != 0) die("uv_queue_work failed");
+}
+
+static void on_pack_open(connector *c, unsigned generation, slice digest, program *made, const err_info *why)
+{
+    if (generation != c->pack_generation) {
+        program_drop(made);              /* a newer one, or one with newer settings, is on its way */
+    } else if (made == NULL) {
         log_line(LOG_ERROR, "connector.pack_unusable", log_id("connectorId", id_slice(&c->connector_id)),
-                 log_id("digest", l->digest), log_why(&l->why));
-    } else if (c->closing || !slice_eq(l->digest, c->pack_digest)) {
-        program_drop(l->made);           /* an even newer one is on its way */
+                 log_id("digest", digest), log_why(why));
     } else {
         program_drop(c->prog);
-        c->prog = l->made;
+        c->prog = made;
         log_line(LOG_INFO, "connector.pack_active", log_id("connectorId", id_slice(&c->connector_id)),
-                 log_id("name", c->name), log_id("pack", pack_name(c->prog->pack)), log_id("digest", l->digest));
+                 log_id("name", c->name), log_id("pack", pack_name(c->prog->pack)), log_id("digest", digest));
         connector_feed(c);
     }
-    arena_free(&l->mem);
-    free(l);
-    maybe_stopped(c);
 }
 
 static void on_pack(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
 {
     connector *c = arg;
-    pack_loading *l;
 
-    (void)count; (void)sqlstate; (void)why;
+    (void)count; (void)sqlstate;
+    if (--c->packs_asked > 0) return;    /* of the newest digest, which comes last */
     if (e == ERR_CLOSED || c->closing) return;
-    if (e != ERR_OK) { connector_load_pack(c); return; }
+    if (e == ERR_STORE_LOST) { connector_load_pack(c); return; }
+    if (e != ERR_OK) {
+        log_line(LOG_WARN, "connector.pack_not_read", log_id("connectorId", id_slice(&c->connector_id)), log_why(why));
+        c->load_pack_again = true;
+        return;
+    }
     if (pg_rows(&results[1]) == 0) {
         log_line(LOG_ERROR, "connector.pack_missing", log_id("connectorId", id_slice(&c->connector_id)),
                  log_id("digest", c->pack_digest));
         return;
     }
-    l = mem_zalloc(sizeof *l);
-    l->c = c;
-    l->archive = arena_dup(&l->mem, pg_cell(&results[1], 0, 0));
-    l->digest = arena_dup(&l->mem, c->pack_digest);
-    l->scope = (vm_scope){
-        .tenant = arena_dup(&l->mem, c->tenant), .connector_id = arena_dup(&l->mem, id_slice(&c->connector_id)),
-        .connector_name = arena_dup(&l->mem, c->name), .timezone = arena_dup(&l->mem, c->settings.timezone),
-        .settings = arena_dup(&l->mem, c->settings.script),
-    };
-    c->loading++;
-    if (uv_queue_work(c->e->loop, &l->work, load_work, load_done) != 0) die("uv_queue_work failed");
+    connector_open_pack(c, pg_cell(&results[1], 0, 0), c->pack_digest, ++c->pack_generation, on_pack_open);
 }
 
 void connector_load_pack(connector *c)
 {
+    c->load_pack_again = false;
     if (c->pack_digest.len == 0) {
         if (!c->told_no_pack)
             log_line(LOG_WARN, "connector.no_pack", log_id("connectorId", id_slice(&c->connector_id)), log_id("name", c->name));
         c->told_no_pack = true;
         return;
     }
+    c->packs_asked++;
     feed_pack(c->e->feed, c->tenant, c->pack_digest, on_pack, c);
 }
 
@@ -303,6 +350,14 @@ void connector_apply(engine *e, const pg_result *rows, int row)
     connector_feed(c);
 }
 
+void connector_tick(connector *c)
+{
+    if (c->load_routes_again) connector_load_routes(c);
+    if (c->load_pack_again) connector_load_pack(c);
+    old_pack_ask(c);
+    connector_feed(c);
+}
+
 static void on_timer_closed(uv_handle_t *h)
 {
     connector *c = container_of((uv_timer_t *)h, connector, retry);
@@ -332,6 +387,7 @@ void connector_free(connector *c)
     map_remove(&c->e->connectors, &c->node);
     lanes_fini(&c->lanes);
     program_drop(c->prog);
+    program_drop(c->old);
     routes_drop(c->routes);
     arena_free(&c->mem);
     free((char *)c->tenant.ptr);

@@ -36,8 +36,11 @@ struct connector {
     connector_settings settings;
 
     program    *prog;                    /* NULL until its pack is loaded */
+    program    *old;                     /* an earlier one that open deliveries were made by; or NULL */
+    char        old_asked[SHA256_HEX + 1];       /* the earlier one that is being read; "": none */
+    size_t      old_waiting;             /* jobs that wait for an earlier one */
     routes     *routes;                  /* NULL until they are loaded */
-    char        opened[160];             /* what the listener stands on: address, port, TLS files */
+    uint64_t    opened;                  /* what the listener stands on, hashed: address, port, TLS, limits */
     mllp_server *server;                 /* NULL while not listening */
     uv_timer_t  retry;                   /* a port that is in use is tried again */
 
@@ -48,12 +51,16 @@ struct connector {
     int64_t     newest_seq;              /* stored so far */
     int64_t     asked_seq;               /* newest_seq when the database was asked */
     bool        behind, feeding, caught_up_once;
+    bool        from_start;              /* the next reading begins with the first open message */
+    bool        load_routes_again, load_pack_again;      /* it failed */
     bool        deliveries_fed;          /* open deliveries of before are all in memory or done */
     int64_t     delivery_seq;
     bool        closing, stopping;       /* for good; the old listener, on its way to a new one */
     bool        told_no_pack, told_cannot_listen;
     bool        timer_closed;
     unsigned    loading;                 /* packs being opened */
+    unsigned    packs_asked;             /* of the database, not yet answered */
+    unsigned    pack_generation;         /* of the newest that is being opened */
     uint64_t    drain_ms;
     void      (*stopped)(void *arg);
     void       *stopped_arg;
@@ -72,11 +79,19 @@ connector *connector_find(engine *e, slice connector_id);
 void connector_load_routes(connector *c);
 void connector_load_pack(connector *c);
 
+/* Opens and tries a pack off the loop, with the connector's scope of now. `opened` owns `made`, which
+ * is NULL when `why` says why; it is not called once the connector closes. */
+typedef void (*pack_opened)(connector *c, unsigned generation, slice digest, program *made, const err_info *why);
+void connector_open_pack(connector *c, slice archive, slice digest, unsigned generation, pack_opened opened);
+
 /* Messages and deliveries may be waiting in the database: reads on as far as memory allows. */
 void connector_feed(connector *c);
 
 /* Reads everything again that is open: notifications may have been missed. */
 void connector_reread(connector *c);
+
+/* Once a second: what failed is tried again, and room that others made is used. */
+void connector_tick(connector *c);
 
 /* A message of the tenant became pending again (a replay): reads it and lets it enter. */
 void connector_take(engine *e, slice tenant, slice message_id);

@@ -9,12 +9,15 @@
 #include "base/log.h"
 #include "engine/inside.h"
 
-enum { READ_AT_ONCE = 500 };
+/* ALWAYS: messages that each connector may hold, though others' fill the memory: a dead target
+ * of one must not stop another. */
+enum { READ_AT_ONCE = 500, ALWAYS = 16 };
 
 bool connector_has_room(const connector *c)
 {
     const engine *e = c->e;
 
+    if (c->job_count < ALWAYS) return true;
     return c->job_count < (size_t)e->cfg->lane_messages && e->job_count < (size_t)e->cfg->memory_messages &&
            e->held < (size_t)e->cfg->memory_bytes;
 }
@@ -28,7 +31,14 @@ static bool can_work(const connector *c)
 void connector_enter(connector *c, job *j)
 {
     if (j->seq > c->newest_seq) c->newest_seq = j->seq;
-    if (c->behind || !can_work(c) || !connector_has_room(c)) {
+    if (job_find(c->e, j->message_id.text) != NULL) {    /* it was read back before we heard of its commit */
+        job_end(j);
+        return;
+    }
+    /* Of what was read back already, and not in memory: it has ended, or the reading passed it over
+     * (a replay draws its `seq` on another connection). The database knows. */
+    if (j->seq <= c->fed_seq) c->from_start = true;
+    if (c->behind || c->from_start || !can_work(c) || !connector_has_room(c)) {
         if (!c->behind) log_line(LOG_INFO, "connector.behind", log_id("connectorId", id_slice(&c->connector_id)));
         c->behind = true;
         job_end(j);
@@ -59,6 +69,16 @@ static job *job_from_row(connector *c, const pg_result *r, int row)
     return j;
 }
 
+/* False when an answer is of no use: what was asked is asked again, at once after a lost connection
+ * (it waits for the new one), else at the next tick. */
+static bool may_go_on(connector *c, err e, const err_info *why)
+{
+    if (e == ERR_OK) return true;
+    if (e == ERR_STORE_LOST) connector_feed(c);
+    else log_line(LOG_WARN, "connector.not_fed", log_id("connectorId", id_slice(&c->connector_id)), log_why(why));
+    return false;
+}
+
 /* ---- messages --------------------------------------------------------------------------- */
 
 static void on_messages(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
@@ -66,10 +86,11 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
     connector *c = arg;
     int rows;
 
-    (void)count; (void)sqlstate; (void)why;
+    (void)count; (void)sqlstate;
     c->feeding = false;
     if (e == ERR_CLOSED || c->closing || c->e->closing) return;
-    if (e != ERR_OK) { connector_feed(c); return; }
+    if (!may_go_on(c, e, why)) return;
+    if (c->from_start) { connector_feed(c); return; }
     rows = pg_rows(&results[1]);
     for (int i = 0; i < rows; i++) {
         slice message_id = pg_cell(&results[1], i, MSG_ID);
@@ -108,10 +129,10 @@ static void on_deliveries(void *arg, err e, const pg_result *results, int count,
     const pg_result *r = &results[1];
     int rows, messages = 0;
 
-    (void)count; (void)sqlstate; (void)why;
+    (void)count; (void)sqlstate;
     c->feeding = false;
     if (e == ERR_CLOSED || c->closing || c->e->closing) return;
-    if (e != ERR_OK) { connector_feed(c); return; }
+    if (!may_go_on(c, e, why)) return;
     rows = pg_rows(r);
     for (int i = 0, next; i < rows; i = next) {
         slice message_id = pg_cell(r, i, MSG_ID);
@@ -144,16 +165,18 @@ void connector_feed(connector *c)
     if (c->job_count > half) return;     /* read in large pieces */
     c->feeding = true;
     c->asked_seq = c->newest_seq;
-    if (!c->deliveries_fed)
+    if (!c->deliveries_fed) {
         feed_deliveries(c->e->feed, c->tenant, id_slice(&c->connector_id), c->delivery_seq, READ_AT_ONCE, on_deliveries, c);
-    else
-        feed_messages(c->e->feed, c->tenant, id_slice(&c->connector_id), c->fed_seq, READ_AT_ONCE, on_messages, c);
+        return;
+    }
+    if (c->from_start) c->fed_seq = 0;
+    c->from_start = false;
+    feed_messages(c->e->feed, c->tenant, id_slice(&c->connector_id), c->fed_seq, READ_AT_ONCE, on_messages, c);
 }
 
 void connector_reread(connector *c)
 {
-    c->fed_seq = 0;
-    c->behind = true;
+    c->from_start = c->behind = true;
     connector_feed(c);
 }
 
@@ -163,14 +186,25 @@ static void on_message(void *arg, err e, const pg_result *results, int count, co
 {
     engine *eng = arg;
     connector *c;
+    job *old;
     char text[ID_MAX + 1];
 
-    (void)count; (void)sqlstate; (void)why;
-    if (e != ERR_OK || eng->closing || pg_rows(&results[1]) == 0) return;
+    (void)count; (void)sqlstate;
+    if (e == ERR_CLOSED || eng->closing) return;
+    if (e != ERR_OK) {                   /* which one is not known here: all look for it */
+        log_line(LOG_WARN, "message.not_read", log_why(why));
+        list_each(l, &eng->connector_list) connector_reread(container_of(l, connector, link));
+        return;
+    }
+    if (pg_rows(&results[1]) == 0) return;
     c = connector_find(eng, pg_cell(&results[1], 0, MSG_CONNECTOR));
     if (c == NULL || c->closing || !slice_is(pg_cell(&results[1], 0, MSG_STATUS), "pending")) return;
+    old = job_find(eng, slice_cstr(pg_cell(&results[1], 0, MSG_ID), text, sizeof text));
+    if (old != NULL) {
+        if (pg_cell_int(&results[1], 0, MSG_REPLAY) > old->replay) flow_replayed(old);
+        return;
+    }
     if (c->behind || !can_work(c) || !connector_has_room(c)) { connector_reread(c); return; }
-    if (job_find(eng, slice_cstr(pg_cell(&results[1], 0, MSG_ID), text, sizeof text)) != NULL) return;
     flow_enter(job_from_row(c, &results[1], 0));
 }
 

@@ -15,6 +15,13 @@ enum { TICK_MS = 1000, CONNECTIONS_PER_HOST = 64, STORING_HIGH = 8192, STORING_L
 
 /* ---- configuration: loading and hearing of changes ------------------------------------------ */
 
+/* At the next tick, so that an error that lasts is not asked about without a pause. */
+static void load_later(engine *e, const err_info *why)
+{
+    log_line(LOG_WARN, "engine.load_failed", log_why(why), log_word("then", "tried again"));
+    e->load_again = true;
+}
+
 static void on_connectors(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
 {
     engine *eng = arg;
@@ -22,7 +29,7 @@ static void on_connectors(void *arg, err e, const pg_result *results, int count,
     (void)count; (void)sqlstate;
     if (e == ERR_CLOSED || eng->closing) return;
     eng->loading--;
-    if (e != ERR_OK) { log_line(LOG_WARN, "engine.load_failed", log_why(why)); return; }
+    if (e != ERR_OK) { load_later(eng, why); return; }
     for (int i = 0; i < pg_rows(&results[1]); i++) connector_apply(eng, &results[1], i);
     if (eng->loading == 0 && !eng->loaded) {
         eng->loaded = true;
@@ -37,7 +44,7 @@ static void on_connector_ids(void *arg, err e, const pg_result *results, int cou
 
     (void)count; (void)sqlstate;
     if (e == ERR_CLOSED || eng->closing) return;
-    if (e != ERR_OK) { log_line(LOG_WARN, "engine.load_failed", log_why(why)); return; }
+    if (e != ERR_OK) { load_later(eng, why); return; }
     eng->loading++;
     for (int i = 0; i < pg_rows(&results[0]); i++) {     /* ordered by tenant */
         slice tenant = pg_cell(&results[0], i, 0);
@@ -53,7 +60,11 @@ static void on_connector_ids(void *arg, err e, const pg_result *results, int cou
     }
 }
 
-static void load_all(engine *e) { feed_connector_ids(e->feed, on_connector_ids, e); }
+static void load_all(engine *e)
+{
+    e->load_again = false;
+    feed_connector_ids(e->feed, on_connector_ids, e);
+}
 
 typedef struct releasing { engine *e; arena mem; slice tenant, quarantine_id; } releasing;
 
@@ -215,11 +226,12 @@ static void on_feed_ready(void *arg, bool ready, const err_info *why)
 
 /* ---- balance --------------------------------------------------------------------------------------- */
 
+/* Only what is not stored yet counts: messages that wait for a target never stop intake. */
 void engine_balance(engine *e)
 {
     size_t storing = ingest_waiting(e->in);
-    bool high = storing > STORING_HIGH || e->held > (size_t)e->cfg->memory_bytes * 2;
-    bool low = storing < STORING_LOW && e->held < (size_t)e->cfg->memory_bytes * 2;
+    bool high = storing > STORING_HIGH || e->storing > (size_t)e->cfg->memory_bytes;
+    bool low = storing < STORING_LOW && e->storing < (size_t)e->cfg->memory_bytes / 2;
 
     if (e->paused ? !low : !high) return;
     e->paused = !e->paused;
@@ -261,7 +273,12 @@ static void on_tick(uv_timer_t *t)
     engine *e = container_of(t, engine, tick);
 
     if (!e->locked && pg_is_ready(e->feed)) check_server(e);
-    if (e->closing) engine_close_step(e);
+    if (pg_is_ready(e->feed)) intake_again(e);
+    if (e->closing) { engine_close_step(e); return; }
+    if (e->load_again && pg_is_ready(e->feed)) load_all(e);
+    list_each(l, &e->connector_list) connector_tick(container_of(l, connector, link));
+    if (e->loaded) watch_tick(e->watched);
+    engine_balance(e);
 }
 
 /* ---- questions ----------------------------------------------------------------------------------------- */
@@ -338,6 +355,7 @@ err engine_open(uv_loop_t *loop, const config *cfg, const char *lua_dir, engine 
     e->cfg = cfg;
     e->lua_dir = lua_dir;
     list_init(&e->connector_list);
+    list_init(&e->unkept);
     e->hash = digest_begin();
     e->in = ingest_open(loop, cfg->database_url, (unsigned)cfg->ingest_connections);
     e->out = outcome_open(loop, cfg->database_url, (unsigned)cfg->result_connections);
@@ -346,6 +364,7 @@ err engine_open(uv_loop_t *loop, const config *cfg, const char *lua_dir, engine 
     e->http = fetch_open(loop, CONNECTIONS_PER_HOST);
     e->pool = transform_open(loop, (unsigned)cfg->transform_threads, flow_transformed, e);
     e->deliveries = deliver_open(e);
+    e->watched = watch_open(e);
     if (uv_timer_init(loop, &e->tick) != 0) die("uv_timer_init failed");
     uv_timer_start(&e->tick, on_tick, TICK_MS, TICK_MS);
     *out = e;

@@ -49,10 +49,11 @@ static void close_parts(engine *e)
             flow_abandon(j);
         }
     }
-    e->parts = 4;
+    e->parts = 5;
     if (e->ears != NULL) { e->parts++; pg_close(e->ears, part_closed, e); }
     if (e->relay != NULL) { e->parts++; relay_close(e->relay, part_closed, e); }
     e->relay = NULL;
+    watch_close(e->watched, part_closed, e);
     transform_close(e->pool, part_closed, e);
     fetch_close(e->http, part_closed, e);
     deliver_close(e->deliveries, part_closed, e);

@@ -67,11 +67,20 @@ job *job_find(engine *e, const char *message_id)
 static void flow_end(job *j)
 {
     connector *c = j->conn;
+    id message_id = j->message_id;
+    bool replayed = j->replayed;
 
     lanes_leave(&c->lanes, &j->pass);
     job_end(j);
     engine_balance(c->e);
+    if (replayed) connector_take(c->e, c->tenant, id_slice(&message_id));
     connector_feed(c);
+}
+
+void flow_replayed(job *j)
+{
+    j->replayed = true;
+    if (j->state == JOB_RETRYING) flow_end(j);
 }
 
 void flow_abandon(job *j)
@@ -112,50 +121,20 @@ static void flow_run(job *j)
 
 /* ---- again, after a restart: deliveries are derived anew ----------------------------- */
 
-typedef struct old_pack { engine *e; id message_id; } old_pack;
-
-static void on_old_pack(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+void flow_repacked(job *j)
 {
-    old_pack *o = arg;
-    job *j = job_find(o->e, o->message_id.text);
-
-    (void)count; (void)sqlstate;
-    if (j != NULL && e != ERR_CLOSED) {
-        const connector *c = j->conn;
-        vm_scope scope = {
-            .tenant = c->tenant, .connector_id = id_slice(&c->connector_id), .connector_name = c->name,
-            .timezone = c->settings.timezone, .settings = c->settings.script,
-        };
-        if (e != ERR_OK) j->run_why = *why;
-        else if (pg_rows(&results[1]) == 0) (void)err_set(&j->run_why, ERR_NOT_FOUND, "the pack of then is gone");
-        else if (program_new(pg_cell(&results[1], 0, 0), j->run_digest, &scope, &j->run_program, &j->run_why) != ERR_OK)
-            j->run_program = NULL;
-        if (j->run_program == NULL) j->run_error = ERR_SCRIPT;
-        j->pack_pending = false;
-        if (j->pass.behind == 0) on_pass(&j->pass);
-    }
-    free(o);
+    if (j->pass.behind == 0) on_pass(&j->pass);
 }
 
 void flow_again(job *j, slice pack_of_then)
 {
     connector *c = j->conn;
-    old_pack *o;
 
     map_add(&c->e->jobs, &j->node, hash_bytes(id_slice(&j->message_id)));
     j->indexed = true;
     j->state = JOB_QUEUED;
-    if (slice_is(pack_of_then, pack_digest(c->prog->pack))) {
-        j->run_program = program_keep(c->prog);
-        lanes_enter(&c->lanes, &j->pass, 0, j->keys, j->key_count);
-        return;
-    }
-    j->pack_pending = true;              /* it keeps its place in the lanes meanwhile */
-    o = mem_zalloc(sizeof *o);
-    o->e = c->e;
-    o->message_id = j->message_id;
-    (void)slice_cstr(pack_of_then, j->run_digest, sizeof j->run_digest);
-    feed_pack(c->e->feed, c->tenant, pack_of_then, on_old_pack, o);
+    if (slice_is(pack_of_then, pack_digest(c->prog->pack))) j->run_program = program_keep(c->prog);
+    else old_pack_wait(j, pack_of_then); /* it keeps its place in the lanes meanwhile */
     lanes_enter(&c->lanes, &j->pass, 0, j->keys, j->key_count);
 }
 
@@ -241,7 +220,8 @@ static void add_events(job *j)
 static void put_failure(job *j)
 {
     const connector *c = j->conn;
-    slice error = arena_dup(&j->mem, slice_of(j->run_why.text));
+    slice text = slice_of(j->run_why.text);
+    slice error = arena_dup(&j->mem, (slice){ text.ptr, utf8_valid(text) });     /* it may have been cut */
     bool last = j->run_error == ERR_REFUSED || j->attempts + 1 >= c->settings.max_attempts;
     int64_t next = last ? 0 : clock_real_us() + retry_delay_us(j->attempts, c->settings.retry_base_ms, c->settings.retry_cap_ms);
 
@@ -258,7 +238,7 @@ void flow_transformed(void *arg, job *j)
     engine *e = arg;
 
     job_weigh(j);
-    if (e->closing && j->redelivery) { flow_abandon(j); return; }
+    if (e->closing && (j->redelivery || j->run_error == ERR_CLOSED)) { flow_abandon(j); return; }
     if (j->redelivery) {
         deliver_again(e->deliveries, j);
         return;
@@ -290,6 +270,10 @@ static void on_committed(outcome_op *op, err e, const err_info *why)
         outcome_put(c->e->out, &j->outcome);
         return;
     }
+    if (e == ERR_STORE)                  /* it stays open in the database, and is met again by the next reading */
+        log_line(LOG_ERROR, "message.not_recorded", log_id("messageId", id_slice(&j->message_id)), log_why(why));
+    if (e == ERR_CONFLICT) j->replayed = true;
+    if (e != ERR_OK || j->replayed) { flow_end(j); return; }
     engine_told(c->e);
     if (strcmp(op->status, "failed") == 0) {
         flow_wait(j, j->next_attempt_us);

@@ -6,6 +6,7 @@
 #include "engine/deliver.h"
 #include "engine/relay.h"
 #include "engine/transform.h"
+#include "engine/watch.h"
 #include "net/fetch.h"
 #include "store/feed.h"
 #include "store/quarantine_in.h"
@@ -22,12 +23,16 @@ struct engine {
     transform    *pool;
     deliverer    *deliveries;
     relay        *relay;
+    watch        *watched;
     map           connectors;            /* by id */
     list          connector_list;
     map           jobs;                  /* by message id */
     size_t        job_count, held;
+    size_t        storing;               /* bytes that are not committed yet */
+    list          unkept;                /* parts whose quarantine is put again, see intake.c */
     bool          paused;                /* no listener is read: storing falls behind */
     bool          loaded;                /* connectors were read once */
+    bool          load_again;            /* reading them failed */
     bool          locked;                /* this is the one engine on this database */
     bool          failover_safe;
     bool          checking, told_locked;
@@ -58,16 +63,28 @@ void intake_release(connector *c, slice bytes,
 /* Shutting down: an operation that will not be committed. */
 void intake_lost(ingest_op *op);
 
+/* What could not be put into quarantine is put again; shutting down, it is given up. */
+void intake_again(engine *e);
+void intake_give_up(engine *e);
+
 /* ---- flow.c: from a stored message to its end ------------------------------------------ */
 
 void flow_enter(job *j);                                 /* into its lanes */
 /* A job whose deliveries are open: transformed again by the pack of then, in its lanes. */
 void flow_again(job *j, slice digest);
 void flow_transformed(void *arg, job *j);                /* back from a thread */
+void flow_repacked(job *j);                              /* its pack of then is there, or why not */
+void flow_replayed(job *j);                              /* a replay waits in the database until this run has ended */
 void flow_delivered(job *j);                             /* one more delivery has ended and is committed */
 /* A failed or dead message was sent again: tried at once (promise P2). */
 void flow_try_again(connector *c, const id *message_id);
 void flow_abandon(job *j);                               /* shutting down: the database has it */
+
+/* ---- old_pack.c: the pack of then ----------------------------------------------------- */
+
+/* Sets run_program, now or later; then flow_repacked is called. */
+void old_pack_wait(job *j, slice digest);
+void old_pack_ask(connector *c);                         /* reads the next one, if any is waited for */
 
 /* Index a job whose `bytes` and `text` are set. */
 must_check err job_parse(job *j, err_info *why);

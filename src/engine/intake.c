@@ -13,6 +13,9 @@
 #include "hl7/batch.h"
 #include "hl7/text.h"
 
+/* Of one frame: each message of a batch costs some kilobytes on its way, however short it is. */
+enum { MOST_PARTS = 10000 };
+
 /* The parts of one frame, or of one release from quarantine. */
 typedef struct parcel {
     connector    *conn;
@@ -32,6 +35,7 @@ typedef struct parcel {
 
 /* A part that goes to quarantine. */
 typedef struct part {
+    list     link;                       /* in e->unkept, while it waits to be put again */
     parcel  *of;
     size_t   index;
     arena    mem;
@@ -45,16 +49,18 @@ typedef struct part {
 static void parcel_finish(parcel *p)
 {
     buf all = buf_in(NULL);
+    bool any = false;
 
     if (p->ticket == NULL) {
         p->released(p->arg, p->first.text[0] == '\0' ? NULL : &p->first, &p->why);
     } else {
-        if (p->batch) buf_puts(&all, "BHS|^~\\&\r");
+        for (size_t i = 0; i < p->count; i++) any |= p->answers[i].len > 0;
+        if (p->batch && any) buf_puts(&all, "BHS|^~\\&\r");
         for (size_t i = 0; i < p->count; i++) {
             if (!p->batch && i > 0 && all.len > 0 && p->answers[i].len > 0) buf_put(&all, slice_lit("\x1c\r\x0b"));
             buf_put(&all, buf_slice(&p->answers[i]));
         }
-        if (p->batch) buf_printf(&all, "BTS|%zu\r", p->count);
+        if (p->batch && any) buf_printf(&all, "BTS|%zu\r", p->count);
         metric_observe(p->conn->count.ack_seconds, (double)(clock_ns() - p->read_ns) / 1e9);
         mllp_answer(p->ticket, buf_slice(&all), p->end);
     }
@@ -72,27 +78,35 @@ static void part_answer(parcel *p, size_t index, const hl7_head *about, const an
 
 /* ---- quarantine ------------------------------------------------------------------------ */
 
-static void part_quarantine(part *q, const char *reason);
+static void part_end(part *q, bool kept)
+{
+    parcel *p = q->of;
+
+    metric_add(kept ? p->conn->count.quarantined : p->conn->count.refused, 1);
+    p->conn->e->storing -= q->mem.held;
+    (void)err_set(&p->why, ERR_REFUSED, "%s", q->text);
+    part_answer(p, q->index, &q->head, &q->say);
+    arena_free(&q->mem);
+    free(q);
+}
 
 static void on_quarantined(void *arg, err e, bool kept, const err_info *why)
 {
     part *q = arg;
-    parcel *p = q->of;
+    const parcel *p = q->of;
+    engine *eng = p->conn->e;
 
-    if (e == ERR_STORE_LOST) {           /* nobody knows: the row counts the repeat */
-        part_quarantine(q, q->reason);
+    if (e == ERR_STORE_LOST) {           /* perhaps it was: then the row counts one more */
+        list_push(&eng->unkept, &q->link);
         return;
     }
     if (e != ERR_OK && e != ERR_CLOSED)
         log_line(LOG_ERROR, "quarantine.not_kept", log_id("connectorId", id_slice(&p->conn->connector_id)), log_why(why));
     else if (!kept && e == ERR_OK)
         log_line(LOG_WARN, "quarantine.full", log_id("connectorId", id_slice(&p->conn->connector_id)));
-    metric_add(kept ? p->conn->count.quarantined : p->conn->count.refused, 1);
-    engine_told(p->conn->e);
-    (void)err_set(&p->why, ERR_REFUSED, "%s", q->text);
-    part_answer(p, q->index, &q->head, &q->say);
-    arena_free(&q->mem);
-    free(q);
+    part_end(q, kept);
+    engine_told(eng);
+    engine_balance(eng);
 }
 
 static void part_quarantine(part *q, const char *reason)
@@ -108,6 +122,23 @@ static void part_quarantine(part *q, const char *reason)
     quarantine_put(c->e->feed, &row, on_quarantined, q);
 }
 
+void intake_again(engine *e)
+{
+    list waiting;
+
+    list_init(&waiting);
+    list_splice(&waiting, &e->unkept);
+    for (list *l; (l = list_pop(&waiting)) != NULL;) {
+        part *q = container_of(l, part, link);
+        part_quarantine(q, q->reason);
+    }
+}
+
+void intake_give_up(engine *e)
+{
+    for (list *l; (l = list_pop(&e->unkept)) != NULL;) part_end(container_of(l, part, link), false);
+}
+
 /* Puts a part aside: its bytes are copied, for the job or the frame that holds them goes. */
 static void refuse(parcel *p, size_t index, slice bytes, const char *reason, answer say, const char *text)
 {
@@ -116,6 +147,7 @@ static void refuse(parcel *p, size_t index, slice bytes, const char *reason, ans
     q->of = p;
     q->index = index;
     q->bytes = arena_dup(&q->mem, bytes);
+    p->conn->e->storing += q->mem.held;
     (void)slice_cstr(slice_of(text), q->text, sizeof q->text);
     q->say = say;
     q->say.text = slice_of(q->text);
@@ -134,19 +166,21 @@ static void on_stored(ingest_op *op)
     connector *c = j->conn;
     static const answer good = { .kind = ANSWER_POSITIVE };
 
+    c->e->storing -= j->held;
     switch (op->outcome) {
     case INGEST_STORED:
         metric_add(c->count.stored, 1);
         if (s->of->ticket == NULL && s->of->first.text[0] == '\0') s->of->first = j->message_id;
-        part_answer(s->of, s->index, &j->head, &good);
+        part_answer(s->of, s->index, &j->sent, &good);
         engine_told(c->e);
         j->seq = op->seq;
         connector_enter(c, j);           /* the job's from here on */
+        engine_balance(c->e);
         return;
     case INGEST_REPEAT:
         metric_add(c->count.repeated, 1);
         if (s->of->ticket == NULL) s->of->first = op->found_id;
-        part_answer(s->of, s->index, &j->head, &good);
+        part_answer(s->of, s->index, &j->sent, &good);
         if (strcmp(op->found_status, "failed") == 0 || strcmp(op->found_status, "dead_lettered") == 0)
             flow_try_again(c, &op->found_id);
         break;
@@ -182,11 +216,17 @@ err job_parse(job *j, err_info *why)
     err e = hl7_parse(&j->mem, j->bytes, &raw, why);
 
     if (e != ERR_OK) return e;
-    hl7_head_read(raw, &j->head);
-    hl7_decode(&j->mem, j->bytes, j->head.charset, j->head.delims.repetition, &j->text, &exact);
-    j->msg = raw;
+    hl7_head_read(raw, &j->sent);
+    hl7_decode(&j->mem, j->bytes, j->sent.charset, j->sent.delims.repetition, &j->text, &exact);
+    j->raw = j->msg = raw;
     j->exact = exact;
-    return exact ? ERR_OK : hl7_parse(&j->mem, j->text, (hl7_msg **)&j->msg, why);
+    if (!exact) {
+        e = hl7_parse(&j->mem, j->text, &raw, why);
+        j->msg = e == ERR_OK ? raw : NULL;
+        if (e != ERR_OK) return e;
+    }
+    hl7_head_read(j->msg, &j->head);
+    return ERR_OK;
 }
 
 static bool type_is_taken(const connector *c, slice type)
@@ -238,7 +278,6 @@ static void take_message(parcel *p, size_t index, slice bytes)
         job_end(j);
         return;
     }
-    hl7_head_read(j->msg, &j->head);
     type = hl7_head_type(&j->mem, &j->head);
     reason = head_wrong(c, &j->head, type, &say, &text);
     if (reason != NULL) {
@@ -248,7 +287,7 @@ static void take_message(parcel *p, size_t index, slice bytes)
     }
     j->key_count = hl7_keys(&j->mem, j->msg, c->settings.key_paths, c->settings.key_path_count, j->keys);
     digest_reset(c->e->hash);
-    hl7_stable_bytes(j->msg, hash_piece, c->e->hash);
+    hl7_stable_bytes(j->raw, hash_piece, c->e->hash);    /* what decodes alike need not be alike */
     j->received_us = clock_real_us();
     j->read_ns = p->read_ns;
     j->message_id = id_new(ID_MESSAGE);
@@ -266,6 +305,7 @@ static void take_message(parcel *p, size_t index, slice bytes)
         .accept_reused = c->settings.accept_reused_ids, .done = on_stored,
     };
     job_weigh(j);
+    c->e->storing += j->held;
     ingest_put(c->e->in, &j->store);
 }
 
@@ -318,9 +358,13 @@ static void take_batch(parcel *p, slice bytes)
 
 static void take_bytes(connector *c, parcel *(*make)(connector *c, size_t parts, void *arg), void *arg, slice bytes)
 {
-    size_t parts = hl7_batch_is(bytes) ? count_parts(bytes) : 1;
+    size_t parts = hl7_batch_is(bytes) ? count_parts(bytes) : 0;
 
-    if (hl7_batch_is(bytes) && parts > 0) {
+    if (parts > MOST_PARTS) {
+        refuse(make(c, 1, arg), 0, bytes, "batch-too-long",
+               (answer){ .kind = ANSWER_REJECT, .error = HL7_ERROR_VALUE_TOO_LONG },
+               "a batch of more than 10000 messages: send it in pieces");
+    } else if (parts > 0) {
         parcel *p = make(c, parts, arg);
         p->batch = slice_starts(bytes, slice_lit("FHS")) || slice_starts(bytes, slice_lit("BHS"));
         take_batch(p, bytes);

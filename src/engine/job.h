@@ -43,8 +43,8 @@ typedef struct job {
     connector  *conn;
     id          message_id;
     slice       bytes, text;             /* as received; as UTF-8 (the same when it is that) */
-    const hl7_msg *msg;                  /* index over `text` */
-    hl7_head    head;
+    const hl7_msg *raw, *msg;            /* indexes over `bytes` and over `text` */
+    hl7_head    sent, head;              /* of the one, for the answer; of the other, for the row */
     bool        exact;                   /* `text` is `bytes` */
     slice       keys[HL7_KEYS_MAX];
     size_t      key_count;
@@ -75,6 +75,7 @@ typedef struct job {
     struct storing *storing;             /* STORING: whom to answer, see intake.c */
     ingest_op   store;
     outcome_op  outcome;
+    bool        replayed;                /* another run of this message waits in the database */
     bool        result_refused;          /* the database would not take the result */
     size_t      open_deliveries;
     bool        any_dead;                /* a delivery was dead-lettered */

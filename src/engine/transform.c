@@ -45,7 +45,7 @@ struct transform {
     pthread_cond_t  filled;
     map             tenants;
     list            active;              /* tenant_queue with jobs */
-    uint64_t        total_ns, least_ns;  /* least_ns: where a tenant that was idle begins */
+    uint64_t        least_ns;            /* where a tenant that was idle begins */
     bool            closing;
     queue           ended;               /* jobs on their way back */
     uv_async_t      wake;
@@ -188,7 +188,6 @@ static void *worker_main(void *arg)
         (void)pthread_mutex_lock(&t->lock);
         from->used_ns += used;
         from->running--;
-        t->total_ns += used;
     }
     (void)pthread_mutex_unlock(&t->lock);
     while (!list_empty(&w->states)) state_drop(w, container_of(w->states.next, state, link));
@@ -240,7 +239,7 @@ void transform_put(transform *t, job *j)
     j->run_error = ERR_OK;
     j->plan = (plan){ 0 };
     (void)pthread_mutex_lock(&t->lock);
-    q = queue_for(t, j->store.tenant);
+    q = queue_for(t, j->conn->tenant);
     if (list_empty(&q->jobs)) {
         /* Idle time earns nothing: it begins level with who is served now. */
         if (q->running == 0 && q->used_ns < t->least_ns) q->used_ns = t->least_ns;
@@ -253,14 +252,18 @@ void transform_put(transform *t, job *j)
 
 size_t transform_waiting(const transform *t) { return t->waiting; }
 
-uint64_t transform_cpu_ns(transform *t)
+void transform_stop(transform *t)
 {
-    uint64_t total;
-
     (void)pthread_mutex_lock(&t->lock);
-    total = t->total_ns;
+    for (list *l; (l = list_pop(&t->active)) != NULL;) {
+        tenant_queue *q = container_of(l, tenant_queue, link);
+        for (list *k; (k = list_pop(&q->jobs)) != NULL;) {
+            container_of(k, job, run_link)->run_error = ERR_CLOSED;
+            (void)queue_put(&t->ended, k);
+        }
+    }
     (void)pthread_mutex_unlock(&t->lock);
-    return total;
+    (void)uv_async_send(&t->wake);
 }
 
 /* ---- life ----------------------------------------------------------------------------- */

@@ -17,10 +17,10 @@ transform *transform_open(uv_loop_t *loop, unsigned threads, void (*done)(void *
 void transform_put(transform *t, job *j);
 size_t transform_waiting(const transform *t);            /* jobs put and not yet given back */
 
-/* CPU nanoseconds that all scripts used so far. */
-uint64_t transform_cpu_ns(transform *t);
+/* Gives back what has not begun, with run_error ERR_CLOSED; what runs goes on to its end. */
+void transform_stop(transform *t);
 
-/* Runs what was put to its end, then joins the threads and calls `closed`. */
+/* Nothing is waiting: joins the threads and calls `closed`. */
 void transform_close(transform *t, void (*closed)(void *arg), void *arg);
 
 #endif

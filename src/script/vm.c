@@ -69,6 +69,8 @@ err vm_open(pack *p, const vm_scope *scope, const vm_limits *limits, vm **out, e
         vm_close(v);
         return e;
     }
+    (void)lua_gc(v->L, LUA_GCCOLLECT);   /* what loading left behind */
+    v->settled = v->used;
     *out = v;
     return ERR_OK;
 }

@@ -58,10 +58,14 @@ static const pg_statement set_tenant = {
     "ingest_tenant", "SELECT set_config('app.current_tenant_id', $1, true), pg_current_xact_id()"
 };
 
+/* The row that is found may be there without the synchronous standby having it: its commit
+ * was doubtful, and the INSERT that was tried again wrote nothing. The lock is a write, so
+ * that this commit waits for the standby, up to the row and beyond (promise P1). */
 static const pg_statement find_same = {
     "ingest_find",
     "SELECT id, message_control_id, encode(content_hash, 'hex'), processing_status, seq FROM hl7_messages"
     " WHERE connector_id = $1 AND sending_app IS NOT DISTINCT FROM $2 AND message_control_id = ANY ($3::text[])"
+    " FOR KEY SHARE"
 };
 
 static const pg_statement *const statements[] = { &insert_batch, &set_tenant, &find_same, NULL };

@@ -1,7 +1,4 @@
-/* store/outcome.c -- a batch of outcomes: for each tenant in it, one statement of
- * each kind. What the second and third statement write depends on the rows that
- * the first one changed, recognised by `= now()`, the transaction's own time: a
- * message that was replayed meanwhile gets nothing of an older run. */
+/* store/outcome.c -- a batch of outcomes, of any tenants, as two calls with arrays. */
 #include "store/outcome.h"
 
 #include <stdlib.h>
@@ -11,114 +8,24 @@
 
 enum { BATCH_ROOM = 256, MAX_CONNECTIONS = 16 };
 
-static const pg_statement set_tenant = {
-    "outcome_tenant", "SELECT set_config('app.current_tenant_id', $1, true)"
-};
-
+/* The work itself is in two functions of the database (sql/0002_spine.sql), one call of
+ * each for a whole batch. */
 static const pg_statement transformed = {
     "outcome_transformed",
-    "WITH ended AS ("
-    "  UPDATE hl7_messages m SET parsed_data = u.parsed::jsonb, processing_status = u.status,"
-    "    pack_digest = u.digest, error_detail = u.error, attempt_count = u.attempts, next_attempt_at = u.next,"
-    "    transformed_at = CASE WHEN u.status IN ('processing', 'processed') THEN now() END,"
-    "    processed_at = CASE WHEN u.status IN ('processed', 'dead_lettered') THEN now() END,"
-    "    event_seq = m.event_seq + u.events + 1"
-    "  FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[],"
-    "    $8::timestamptz[], $9::int[], $10::int[], $11::text[])"
-    "    AS u (id, replay, parsed, status, digest, error, attempts, next, before, events, event)"
-    "  WHERE m.id = u.id AND m.replay_count = u.replay AND m.transformed_at IS NULL"
-    "    AND m.attempt_count = u.before AND m.processing_status IN ('pending', 'failed')"
-    "  RETURNING m.tenant_id, m.id, m.connector_id, m.message_type, m.processing_status, m.event_seq,"
-    "    m.attempt_count, u.event)"
-    " INSERT INTO outbox_events (tenant_id, id, subject, event_type, payload, aggregate_id, aggregate_seq, created_at)"
-    " SELECT e.tenant_id, e.event, interop_subject(e.tenant_id, 'message.' || e.processing_status),"
-    "   'message.' || e.processing_status,"
-    "   interop_event(e.event, 'message.' || e.processing_status, e.id, jsonb_build_object('connectorId', e.connector_id,"
-    "     'messageType', e.message_type, 'status', e.processing_status, 'attemptCount', e.attempt_count)),"
-    "   e.id, e.event_seq, clock_timestamp()"
-    " FROM ended e"
-};
-
-static const pg_statement script_events = {
-    "outcome_events",
-    "INSERT INTO outbox_events (tenant_id, id, subject, event_type, payload, aggregate_id, aggregate_seq, created_at)"
-    " SELECT m.tenant_id, u.event, interop_subject(m.tenant_id, 'script.' || u.type), 'script.' || u.type,"
-    "   interop_event(u.event, 'script.' || u.type, m.id, jsonb_build_object('connectorId', m.connector_id,"
-    "     'messageType', m.message_type, 'event', u.data::jsonb)), m.id, m.event_seq - u.back, clock_timestamp()"
-    " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[]) AS u (message, event, type, data, back)"
-    " JOIN hl7_messages m ON m.id = u.message AND m.transformed_at = now()"
-};
-
-static const pg_statement new_deliveries = {
-    "outcome_deliveries",
-    "WITH batch AS MATERIALIZED (SELECT nextval('hl7_delivery_batch_seq') * 4096 AS base)"
-    " INSERT INTO hl7_deliveries (tenant_id, id, message_id, connector_id, ordinal, replay, seq, service_url,"
-    "   rule_ids, lane_keys, needs, entry_count)"
-    " SELECT m.tenant_id, u.id, m.id, m.connector_id, u.ordinal, m.replay_count, batch.base + u.place, u.url,"
-    "   u.rules::text[], m.lane_keys, u.needs::int[], u.entries"
-    " FROM batch, unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::int[], $8::int[])"
-    "   AS u (id, message, ordinal, url, rules, needs, entries, place)"
-    " JOIN hl7_messages m ON m.id = u.message AND m.transformed_at = now()"
+    "SELECT interop_transformed($1::text[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[],"
+    " $8::text[], $9::int[], $10::timestamptz[], $11::text[], $12::int[],"
+    " $13::text[], $14::text[], $15::int[], $16::text[], $17::text[], $18::text[], $19::int[],"
+    " $20::text[], $21::text[], $22::text[], $23::text[], $24::int[])"
 };
 
 static const pg_statement delivered = {
     "outcome_delivered",
-    "UPDATE hl7_deliveries d SET status = u.status, attempt_count = u.attempts, next_attempt_at = u.next,"
-    "   http_status = NULLIF(u.http, 0), error_detail = u.error,"
-    "   ended_at = CASE WHEN u.status IN ('delivered', 'dead_lettered') THEN now() END"
-    " FROM unnest($1::text[], $2::text[], $3::int[], $4::timestamptz[], $5::int[], $6::text[])"
-    "   AS u (id, status, attempts, next, http, error)"
-    " WHERE d.tenant_id = current_setting('app.current_tenant_id') AND d.id = u.id"
-    "   AND d.status IN ('pending', 'failed')"
+    "SELECT interop_delivered($1::text[], $2::text[], $3::text[], $4::int[], $5::timestamptz[], $6::int[], $7::text[],"
+    " $8::text[], $9::text[], $10::text[], $11::text[], $12::int[], $13::text[], $14::text[], $15::text[],"
+    " $16::text[], $17::text[], $18::int[], $19::text[], $20::text[])"
 };
 
-static const pg_statement new_links = {
-    "outcome_links",
-    "INSERT INTO hl7_resource_links (id, tenant_id, message_id, delivery_id, entry, resource_type, resource_id, action)"
-    " SELECT u.id, current_setting('app.current_tenant_id'), u.message, u.delivery, u.entry, u.type, u.resource,"
-    "   CASE WHEN u.created = 1 THEN 'created' ELSE 'updated' END"
-    " FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::int[])"
-    "   AS u (id, message, delivery, entry, type, resource, created)"
-    " ON CONFLICT (delivery_id, entry) DO NOTHING"
-};
-
-/* The message's status follows from all of its deliveries. */
-static const pg_statement rolled_up = {
-    "outcome_rolled_up",
-    "WITH state AS ("
-    "  SELECT u.message, u.replay, u.event, u.resources, CASE WHEN bool_or(d.status = 'failed') THEN 'failed'"
-    "      WHEN bool_or(d.status = 'pending') THEN 'processing'"
-    "      WHEN bool_or(d.status = 'dead_lettered') THEN 'dead_lettered' ELSE 'processed' END AS status,"
-    "    max(d.attempt_count) AS attempts, min(d.next_attempt_at) AS next,"
-    "    (array_agg(d.error_detail ORDER BY d.ordinal) FILTER (WHERE d.error_detail IS NOT NULL))[1] AS error"
-    "  FROM unnest($1::text[], $2::int[], $3::text[], $4::text[]) AS u (message, replay, event, resources)"
-    "  JOIN hl7_deliveries d ON d.message_id = u.message AND d.replay = u.replay"
-    "  GROUP BY u.message, u.replay, u.event, u.resources),"
-    " ended AS ("
-    "  UPDATE hl7_messages m SET processing_status = s.status, error_detail = s.error,"
-    "    attempt_count = s.attempts, next_attempt_at = s.next,"
-    "    processed_at = CASE WHEN s.status IN ('processed', 'dead_lettered') THEN now() END,"
-    "    event_seq = m.event_seq + 1"
-    "  FROM state s"
-    "  WHERE m.id = s.message AND m.replay_count = s.replay"
-    "    AND (m.processing_status <> s.status OR m.attempt_count <> s.attempts)"
-    "  RETURNING m.tenant_id, m.id, m.connector_id, m.message_type, m.processing_status, m.event_seq,"
-    "    m.attempt_count, s.event, s.resources)"
-    " INSERT INTO outbox_events (tenant_id, id, subject, event_type, payload, aggregate_id, aggregate_seq, created_at)"
-    " SELECT e.tenant_id, e.event, interop_subject(e.tenant_id, 'message.' || e.processing_status),"
-    "   'message.' || e.processing_status,"
-    "   interop_event(e.event, 'message.' || e.processing_status, e.id, jsonb_build_object('connectorId', e.connector_id,"
-    "     'messageType', e.message_type, 'status', e.processing_status, 'attemptCount', e.attempt_count,"
-    "     'resources', COALESCE(e.resources::jsonb, (SELECT COALESCE(jsonb_agg(jsonb_build_object("
-    "       'resourceType', l.resource_type, 'resourceId', l.resource_id, 'action', l.action)"
-    "       ORDER BY l.delivery_id, l.entry), '[]') FROM hl7_resource_links l WHERE l.message_id = e.id)))),"
-    "   e.id, e.event_seq, clock_timestamp()"
-    " FROM ended e"
-};
-
-static const pg_statement *const statements[] = {
-    &set_tenant, &transformed, &script_events, &new_deliveries, &delivered, &new_links, &rolled_up, NULL
-};
+static const pg_statement *const statements[] = { &transformed, &delivered, NULL };
 
 typedef struct outcome_lane {
     outcome *owner;
@@ -135,27 +42,23 @@ struct outcome {
 
 static outcome_op *op_of(list *l) { return container_of(container_of(l, write_op, link), outcome_op, op); }
 
-/* ---- one tenant's share of a batch ------------------------------------------------- */
+/* ---- a batch as arrays ------------------------------------------------------------- */
 
-typedef struct columns {                 /* array parameters of one statement */
-    pg_array array[12];
-    int      count, rows;
+typedef struct columns {                 /* the array parameters of one call */
+    pg_array array[24];
+    int      count;
 } columns;
 
-static columns *columns_new(arena *mem, int count)
+static void columns_init(columns *c, arena *mem, int count)
 {
-    columns *c = arena_new(mem, columns);
     c->count = count;
     for (int i = 0; i < count; i++) pg_array_begin(&c->array[i], mem);
-    return c;
 }
 
 static void columns_add(pg_unit *unit, const pg_statement *st, columns *c)
 {
-    pg_param *params;
+    pg_param *params = arena_array(pg_unit_arena(unit), pg_param, (size_t)c->count);
 
-    if (c->rows == 0) return;
-    params = arena_array(pg_unit_arena(unit), pg_param, (size_t)c->count);
     for (int i = 0; i < c->count; i++) params[i] = pg_array_end(&c->array[i]);
     pg_unit_add(unit, st, params, c->count);
 }
@@ -166,87 +69,43 @@ static void put_time(pg_array *a, int64_t us)
     pg_array_text(a, us == 0 ? SLICE_NONE : slice_of(clock_text(us, when)));
 }
 
-static void put_transformed(columns *c, const outcome_op *op)
+static void put_transformed(arena *mem, columns *c, const outcome_op *op)
 {
-    pg_array *a = c->array;
+    pg_array *a = c->array, *d = c->array + 12, *e = c->array + 19;
 
+    pg_array_text(a++, op->tenant);
     pg_array_text(a++, id_slice(&op->message_id));
     pg_array_int(a++, op->replay);
+    pg_array_int(a++, op->attempts_before);
     pg_array_text(a++, op->parsed);
     pg_array_text(a++, slice_of(op->status));
     pg_array_text(a++, op->pack_digest);
     pg_array_text(a++, op->error);
     pg_array_int(a++, op->attempts);
     put_time(a++, op->next_attempt_us);
-    pg_array_int(a++, op->attempts_before);
-    pg_array_int(a++, op->event_count);
     pg_array_text(a++, id_slice(&op->event_id));
-    c->rows++;
-}
-
-static void put_events(columns *c, const outcome_op *op)
-{
-    for (int i = 0; i < op->event_count; i++) {
-        pg_array *a = c->array;
-        pg_array_text(a++, id_slice(&op->message_id));
-        pg_array_text(a++, id_slice(&op->events[i].event_id));
-        pg_array_text(a++, op->events[i].type);
-        pg_array_text(a++, op->events[i].data);
-        pg_array_int(a++, op->event_count - i);          /* before the message's own event */
-        c->rows++;
-    }
-}
-
-static void put_deliveries(arena *mem, columns *c, const outcome_op *op)
-{
+    pg_array_int(a++, op->event_count);
     for (int i = 0; i < op->delivery_count; i++) {
-        const outcome_delivery *d = &op->deliveries[i];
-        pg_array *a = c->array, rules, needs;
-
+        const outcome_delivery *made = &op->deliveries[i];
+        pg_array rules, needs;
         pg_array_begin(&rules, mem);
-        if (d->rule_id.len > 0) pg_array_text(&rules, d->rule_id);
+        if (made->rule_id.len > 0) pg_array_text(&rules, made->rule_id);
         pg_array_begin(&needs, mem);
-        for (int k = 0; k < d->need_count; k++) pg_array_int(&needs, d->needs[k]);
-        pg_array_text(a++, id_slice(&d->delivery_id));
-        pg_array_text(a++, id_slice(&op->message_id));
-        pg_array_int(a++, i);
-        pg_array_text(a++, d->service_url);
-        pg_array_text(a++, slice_of(pg_array_end(&rules).value));
-        pg_array_text(a++, slice_of(pg_array_end(&needs).value));
-        pg_array_int(a++, d->entry_count);
-        pg_array_int(a++, c->rows);
-        c->rows++;
+        for (int k = 0; k < made->need_count; k++) pg_array_int(&needs, made->needs[k]);
+        pg_array_text(d, id_slice(&op->message_id));
+        pg_array_text(d + 1, id_slice(&made->delivery_id));
+        pg_array_int(d + 2, i);
+        pg_array_text(d + 3, made->service_url);
+        pg_array_text(d + 4, slice_of(pg_array_end(&rules).value));
+        pg_array_text(d + 5, slice_of(pg_array_end(&needs).value));
+        pg_array_int(d + 6, made->entry_count);
     }
-}
-
-static void put_delivered(columns *c, const outcome_op *op)
-{
-    pg_array *a = c->array;
-
-    pg_array_text(a++, id_slice(&op->delivery_id));
-    pg_array_text(a++, slice_of(op->status));
-    pg_array_int(a++, op->attempts);
-    put_time(a++, op->next_attempt_us);
-    pg_array_int(a++, op->http_status);
-    pg_array_text(a++, op->error);
-    c->rows++;
-}
-
-static void put_links(columns *c, const outcome_op *op)
-{
-    for (int i = 0; i < op->link_count; i++) {
-        const outcome_link *l = &op->links[i];
-        id link_id = id_new(ID_LINK);
-        pg_array *a = c->array;
-
-        pg_array_text(a++, id_slice(&link_id));
-        pg_array_text(a++, id_slice(&op->message_id));
-        pg_array_text(a++, id_slice(&op->delivery_id));
-        pg_array_int(a++, l->entry);
-        pg_array_text(a++, l->resource_type);
-        pg_array_text(a++, l->resource_id);
-        pg_array_int(a++, l->created);
-        c->rows++;
+    for (int i = 0; i < op->event_count; i++) {
+        pg_array_text(e, id_slice(&op->message_id));
+        pg_array_text(e + 1, id_slice(&op->events[i].event_id));
+        pg_array_text(e + 2, op->events[i].type);
+        pg_array_text(e + 3, op->events[i].data);
+        pg_array_int(e + 4, op->event_count - i);        /* before the message's own event */
     }
 }
 
@@ -267,74 +126,100 @@ static slice resources_json(arena *mem, const outcome_op *op)
     return buf_slice(&b);
 }
 
-/* One row a message: several deliveries of it may end in one batch. */
-static void put_rolled_up(arena *mem, columns *c, const outcome_op *op, list *from, list *batch)
+/* Has a delivery of the same message come before in this batch? Its message is one row. */
+static bool message_came_before(const list *at, const list *batch)
 {
-    for (list *l = from->prev; l != batch; l = l->prev) {
-        const outcome_op *earlier = op_of(l);
+    const outcome_op *op = op_of((list *)at);
+
+    for (const list *l = at->prev; l != batch; l = l->prev) {
+        const outcome_op *earlier = op_of((list *)l);
         if (earlier->kind == OUTCOME_DELIVERED && earlier->replay == op->replay &&
-            strcmp(earlier->message_id.text, op->message_id.text) == 0) return;
+            strcmp(earlier->message_id.text, op->message_id.text) == 0) return true;
     }
-    pg_array *a = c->array;
-    pg_array_text(a++, id_slice(&op->message_id));
-    pg_array_int(a++, op->replay);
-    pg_array_text(a++, id_slice(&op->event_id));
-    pg_array_text(a++, op->only ? resources_json(mem, op) : SLICE_NONE);
-    c->rows++;
-}
-
-static void build_tenant(pg_unit *unit, list *batch, slice tenant)
-{
-    arena *mem = pg_unit_arena(unit);
-    pg_param *param = arena_array(mem, pg_param, 1);
-    columns *messages = columns_new(mem, 11), *events = columns_new(mem, 5), *made = columns_new(mem, 8),
-            *ended = columns_new(mem, 6), *links = columns_new(mem, 7), *rolled = columns_new(mem, 4);
-
-    list_each(l, batch) {
-        const outcome_op *op = op_of(l);
-        if (!slice_eq(op->tenant, tenant)) continue;
-        if (op->kind == OUTCOME_TRANSFORMED) {
-            put_transformed(messages, op);
-            put_events(events, op);
-            put_deliveries(mem, made, op);
-        } else {
-            put_delivered(ended, op);
-            put_links(links, op);
-            put_rolled_up(mem, rolled, op, l, batch);
-        }
-    }
-    param[0] = pg_text(mem, tenant);
-    pg_unit_add(unit, &set_tenant, param, 1);
-    columns_add(unit, &transformed, messages);
-    columns_add(unit, &script_events, events);
-    columns_add(unit, &new_deliveries, made);
-    columns_add(unit, &delivered, ended);
-    columns_add(unit, &new_links, links);
-    columns_add(unit, &rolled_up, rolled);
-}
-
-static bool tenant_came_before(list *at, list *batch)
-{
-    for (list *l = at->prev; l != batch; l = l->prev)
-        if (slice_eq(op_of(l)->tenant, op_of(at)->tenant)) return true;
     return false;
+}
+
+static void put_delivered(arena *mem, columns *c, const list *at, const list *batch)
+{
+    const outcome_op *op = op_of((list *)at);
+    pg_array *a = c->array, *l = c->array + 7, *m = c->array + 15;
+
+    pg_array_text(a++, op->tenant);
+    pg_array_text(a++, id_slice(&op->delivery_id));
+    pg_array_text(a++, slice_of(op->status));
+    pg_array_int(a++, op->attempts);
+    put_time(a++, op->next_attempt_us);
+    pg_array_int(a++, op->http_status);
+    pg_array_text(a++, op->error);
+    for (int i = 0; i < op->link_count; i++) {
+        id link_id = id_new(ID_LINK);
+        pg_array_text(l, op->tenant);
+        pg_array_text(l + 1, id_slice(&link_id));
+        pg_array_text(l + 2, id_slice(&op->message_id));
+        pg_array_text(l + 3, id_slice(&op->delivery_id));
+        pg_array_int(l + 4, op->links[i].entry);
+        pg_array_text(l + 5, op->links[i].resource_type);
+        pg_array_text(l + 6, op->links[i].resource_id);
+        pg_array_text(l + 7, slice_of(op->links[i].created ? "created" : "updated"));
+    }
+    if (!op->only && message_came_before(at, batch)) return;
+    pg_array_text(m, op->tenant);
+    pg_array_text(m + 1, id_slice(&op->message_id));
+    pg_array_int(m + 2, op->replay);
+    pg_array_text(m + 3, id_slice(&op->event_id));
+    pg_array_text(m + 4, op->only ? resources_json(mem, op) : SLICE_NONE);
 }
 
 static void build_batch(void *arg, pg_unit *unit, list *batch)
 {
+    arena *mem = pg_unit_arena(unit);
+    columns *made = NULL, *ended = NULL;
+
     (void)arg;
-    list_each(l, batch)
-        if (!tenant_came_before(l, batch)) build_tenant(unit, batch, op_of(l)->tenant);
+    list_each(l, batch) {
+        outcome_op *op = op_of(l);
+        columns **into = op->kind == OUTCOME_TRANSFORMED ? &made : &ended;
+        if (*into == NULL) {
+            *into = arena_new(mem, columns);
+            columns_init(*into, mem, op->kind == OUTCOME_TRANSFORMED ? 24 : 20);
+        }
+        op->sent++;
+        if (op->kind == OUTCOME_TRANSFORMED) put_transformed(mem, made, op);
+        else put_delivered(mem, ended, l, batch);
+    }
+    if (made != NULL) columns_add(unit, &transformed, made);
+    if (ended != NULL) columns_add(unit, &delivered, ended);
+}
+
+/* Is the message among the rows? They come in the order in which they were given, so that
+ * `*from` is nearly always the place. */
+static bool is_among(const pg_result *r, const id *message_id, int *from)
+{
+    int rows = pg_rows(r);
+
+    for (int i = 0; i < rows; i++) {
+        int row = (*from + i) % rows;
+        if (!slice_eq(pg_cell(r, row, 0), id_slice(message_id))) continue;
+        *from = row + 1;
+        return true;
+    }
+    return false;
 }
 
 static bool batch_committed(void *arg, list *batch, const pg_result *results, int count)
 {
+    static const err_info gone = { ERR_CONFLICT, "the message is no longer what was read" };
     list ended;
+    int from = 0;
 
-    (void)arg; (void)results; (void)count;
+    (void)arg; (void)count;
     list_init(&ended);
     list_splice(&ended, batch);
-    for (list *l; (l = list_pop(&ended)) != NULL;) op_of(l)->done(op_of(l), ERR_OK, NULL);
+    for (list *l; (l = list_pop(&ended)) != NULL;) {
+        outcome_op *op = op_of(l);       /* the transformed ones are the first result, where there are any */
+        bool stored = op->kind != OUTCOME_TRANSFORMED || op->sent > 1 || is_among(&results[0], &op->message_id, &from);
+        op->done(op, stored ? ERR_OK : ERR_CONFLICT, stored ? NULL : &gone);
+    }
     return true;
 }
 
@@ -348,8 +233,13 @@ static void op_refused(void *arg, write_op *op, const char *sqlstate, const err_
 
 /* ---- life ----------------------------------------------------------------------------- */
 
+static size_t op_weight(const write_op *op)
+{
+    return container_of(op, outcome_op, op)->parsed.len;
+}
+
 static const writer_kind kind = {
-    .room = BATCH_ROOM, .build = build_batch, .committed = batch_committed, .refused = op_refused
+    .room = BATCH_ROOM, .weight = op_weight, .build = build_batch, .committed = batch_committed, .refused = op_refused
 };
 
 outcome *outcome_open(uv_loop_t *loop, const char *url, unsigned connections)
@@ -359,7 +249,7 @@ outcome *outcome_open(uv_loop_t *loop, const char *url, unsigned connections)
     s->count = connections > MAX_CONNECTIONS ? MAX_CONNECTIONS : connections;
     for (unsigned i = 0; i < s->count; i++) {
         pg_options options = { .url = url, .application = "interop outcome", .statements = statements,
-                               .on_connect = writer_planner };
+ };
         s->lane[i].owner = s;
         s->lane[i].conn = pg_open(loop, &options);
         s->lane[i].out = writer_new(s->lane[i].conn, loop, &kind, &s->lane[i]);

@@ -61,8 +61,11 @@ typedef struct outcome_op {
     int          link_count;
     bool         only;                   /* the message has no other delivery */
 
-    /* ERR_OK: committed. ERR_STORE: the database refuses it for good. */
+    /* ERR_OK: committed. ERR_STORE: the database refuses it for good. ERR_CONFLICT: the message
+     * is no longer what was read (it was replayed, or another run has ended it): nothing was stored. */
     void       (*done)(struct outcome_op *op, err e, const err_info *why);
+    /* private */
+    unsigned     sent;                   /* how often: a repetition finds its own rows */
 } outcome_op;
 
 typedef struct outcome outcome;

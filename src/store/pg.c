@@ -90,6 +90,8 @@ void pg_unit_add(pg_unit *u, const pg_statement *st, const pg_param *params, int
     unit_add(u, (pg_stmt){ st->name, st->sql, params, count });
 }
 
+int pg_unit_count(const pg_unit *u) { return u->count; }
+
 void pg_unit_sql(pg_unit *u, const char *sql, const pg_param *params, int count)
 {
     unit_add(u, (pg_stmt){ NULL, sql, params, count });

@@ -3,8 +3,10 @@
 
 #include <stdlib.h>
 
+#include "base/json.h"
 #include "base/ulid.h"
 #include "store/feed_statements.h"
+#include "store/writer.h"
 
 static const pg_statement put = {
     "quarantine_put",
@@ -46,8 +48,9 @@ static void on_put(void *arg, err e, const pg_result *results, int count,
 {
     putting p = *(putting *)arg;
 
-    (void)count; (void)sqlstate;
+    (void)count;
     free(arg);
+    if (e == ERR_STORE && !writer_rows_fault(sqlstate)) e = ERR_STORE_LOST;
     p.done(p.arg, e, e == ERR_OK && pg_rows(&results[1]) > 0, why);
 }
 
@@ -76,7 +79,7 @@ void quarantine_put(pg *c, const quarantine_row *row,
     params[0] = pg_text(mem, id_slice(&row_id));
     params[1] = pg_text(mem, row->connector_id);
     params[2] = pg_text(mem, slice_of(row->reason));
-    params[3] = pg_text(mem, slice_of(row->detail));
+    params[3] = pg_text(mem, (slice){ row->detail, utf8_valid(slice_of(row->detail)) });   /* it may have been cut */
     hex = hex_param(mem, (slice){ (const char *)hash.byte, sizeof hash.byte });
     params[4] = pg_text(mem, (slice){ hex.value, (size_t)hex.len });
     hex = hex_param(mem, bytes.len == 0 ? (slice){ "", 0 } : bytes);

@@ -19,7 +19,8 @@ typedef struct quarantine_row {          /* borrowed until `done` */
 extern const pg_statement *const quarantine_statements[];
 
 /* One row for each (connector, reason, digest) with a count, and an event. `kept` is
- * false when the quota is used up: then the row is not stored. ERR_STORE_LOST when nobody knows. */
+ * false when the quota is used up: then the row is not stored. ERR_STORE: the database refuses
+ * it for good. ERR_STORE_LOST: it cannot now, or nobody knows: to be put again, a little later. */
 void quarantine_put(pg *c, const quarantine_row *row,
                     void (*done)(void *arg, err e, bool kept, const err_info *why), void *arg);
 

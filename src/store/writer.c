@@ -85,7 +85,7 @@ void writer_rest(writer *w)
     uv_timer_start(&w->timer, on_rested, REST_MS, 0);
 }
 
-static bool rows_fault(const char *sqlstate)
+bool writer_rows_fault(const char *sqlstate)
 {
     return strncmp(sqlstate, "22", 2) == 0 || strncmp(sqlstate, "23", 2) == 0 ||
            strncmp(sqlstate, "54", 2) == 0;              /* 54: an index row too long and the like */
@@ -101,12 +101,12 @@ static void on_answered(void *arg, err e, const pg_result *results, int count,
         w->state = WRITER_RESUMING;
         w->batch_count = 0;
         if (w->kind->committed(w->arg, &w->batch, results, count)) writer_resume(w);
-    } else if (e == ERR_STORE && rows_fault(sqlstate) && w->batch_count == 1) {
+    } else if (e == ERR_STORE && writer_rows_fault(sqlstate) && w->batch_count == 1) {
         w->batch_count = 0;
         w->kind->refused(w->arg, container_of(list_pop(&w->batch), write_op, link), sqlstate, why);
         w->state = WRITER_IDLE;
         writer_send(w);
-    } else if (e == ERR_STORE && rows_fault(sqlstate)) {
+    } else if (e == ERR_STORE && writer_rows_fault(sqlstate)) {
         w->solo = w->batch_count;
         requeue(w);
         w->state = WRITER_IDLE;

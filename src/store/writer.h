@@ -18,6 +18,9 @@ typedef struct writer writer;
  * was made while the table was empty. */
 extern const char *const writer_planner[];
 
+/* Does this error lie in what is written, so that writing it again cannot help? */
+bool writer_rows_fault(const char *sqlstate);
+
 typedef struct write_op { list link; } write_op;         /* embedded in what is written */
 
 typedef struct writer_kind {
