@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-struct digest { EVP_MD_CTX *ctx; };
+struct hasher { EVP_MD_CTX *ctx; };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static EVP_MD *sha256_md;                /* set once, never freed */
@@ -23,9 +23,9 @@ static void fetch_md(void)
         die("OpenSSL has no SHA-256");
 }
 
-digest *digest_begin(void)
+hasher *digest_begin(void)
 {
-    digest *d = mem_alloc(sizeof *d);
+    hasher *d = mem_alloc(sizeof *d);
 
     (void)pthread_once(&once, fetch_md);
     d->ctx = EVP_MD_CTX_new();
@@ -33,17 +33,17 @@ digest *digest_begin(void)
     return d;
 }
 
-void digest_reset(digest *d)
+void digest_reset(hasher *d)
 {
     if (EVP_DigestInit_ex(d->ctx, NULL, NULL) != 1) die("SHA-256 cannot begin");
 }
 
-void digest_add(digest *d, slice piece)
+void digest_add(hasher *d, slice piece)
 {
     if (piece.len > 0 && EVP_DigestUpdate(d->ctx, piece.ptr, piece.len) != 1) die("SHA-256 failed");
 }
 
-sha256 digest_value(digest *d)
+sha256 digest_value(hasher *d)
 {
     sha256 value;
 
@@ -51,7 +51,7 @@ sha256 digest_value(digest *d)
     return value;
 }
 
-void digest_end(digest *d)
+void digest_end(hasher *d)
 {
     if (d == NULL) return;
     EVP_MD_CTX_free(d->ctx);
@@ -61,7 +61,7 @@ void digest_end(digest *d)
 sha256 sha256_of(slice bytes)
 {
     (void)pthread_once(&once, fetch_md);
-    digest *d = pthread_getspecific(own_digest);
+    hasher *d = pthread_getspecific(own_digest);
     if (d == NULL) {
         d = digest_begin();
         if (pthread_setspecific(own_digest, d) != 0) die("out of memory");

@@ -10,12 +10,12 @@ sha256 sha256_of(slice bytes);
 
 /* In pieces; `digest_begin` allocates, `digest_end` frees (NULL allowed). Keep one
  * for each thread; digest_reset, after digest_value, begins anew without allocating. */
-typedef struct digest digest;
-digest *digest_begin(void) __attribute__((returns_nonnull));
-void digest_reset(digest *d);
-void digest_add(digest *d, slice piece);
-sha256 digest_value(digest *d);
-void digest_end(digest *d);
+typedef struct hasher hasher;
+hasher *digest_begin(void) __attribute__((returns_nonnull));
+void digest_reset(hasher *d);
+void digest_add(hasher *d, slice piece);
+sha256 digest_value(hasher *d);
+void digest_end(hasher *d);
 
 #define SHA256_HEX 64
 char *sha256_hex(const sha256 *d, char out[SHA256_HEX + 1]);

@@ -2,7 +2,7 @@
  *
  *   LANE --at the head--> NEEDS --answers are there--> QUEUED --room--> SENDING
  *                                                        ^                 |
- *                             target's fault: front of the queue ----------+
+ *                             target's fault: end of the queue ------------+
  *                             message's fault: RETRYING (timer) -----------+
  *                                                                          v
  *                                       lane is left <-- ENDED <-- COMMITTING */
@@ -102,7 +102,7 @@ static void on_retry_timer(uv_timer_t *t)
 {
     delivery *d = t->data;
 
-    if (d->state != DELIVERY_RETRYING) return;
+    if (d->state != DELIVERY_RETRYING || d->j->conn->e->closing) return;
     d->state = DELIVERY_QUEUED;
     target_put(d->to, &d->link);
 }
@@ -136,7 +136,8 @@ static void delivery_go(deliverer *all, delivery *d)
 static void on_pass(lane_pass *pass)
 {
     delivery *d = container_of(pass, delivery, pass);
-    delivery_go(d->j->conn->e->deliveries, d);
+    /* One that ends with what it refers to may be told of its turn while that is committed. */
+    if (d->state == DELIVERY_LANE) delivery_go(d->j->conn->e->deliveries, d);
 }
 
 static void delivery_end(deliverer *all, delivery *d);
@@ -157,7 +158,7 @@ static void delivery_follow(deliverer *all, delivery *d, verdict v)
         connector *c = d->j->conn;
         metric_add(d->to->failed, 1);
         d->state = DELIVERY_QUEUED;
-        target_put_front(d->to, &d->link);
+        target_put_back(d->to, &d->link);
         if (target_fault(d->to, d->retry_after_ms)) {
             log_line(LOG_WARN, "target.unavailable", log_id("target", slice_of(d->to->url)), log_why(&d->why));
             engine_tell(c, "connector.target_unavailable", d->plan->to->id);
@@ -220,7 +221,8 @@ static void delivery_commit(deliverer *all, delivery *d, const char *status, con
         .kind = OUTCOME_DELIVERED, .tenant = j->conn->tenant, .connector_id = id_slice(&j->conn->connector_id),
         .message_id = j->message_id, .replay = j->replay, .status = status, .attempts = d->attempts,
         .next_attempt_us = next_us, .delivery_id = d->delivery_id, .http_status = d->http_status, .only = j->plan.count == 1,
-        .error = why == NULL ? SLICE_NONE : arena_dup(&j->mem, slice_of(why->text)), .done = on_committed,
+        .error = why == NULL ? SLICE_NONE : arena_dup(&j->mem, (slice){ why->text, utf8_valid(slice_of(why->text)) }),
+        .done = on_committed,
     };
     for (int i = 0; good && i < d->plan->entry_count; i++)
         links[op->link_count++] = (outcome_link){ d->entries[i].type, d->entries[i].id, d->entries[i].created, i };
@@ -318,11 +320,16 @@ static void take_answers(job *j, const pg_result *rows)
 static void on_links(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
 {
     job *j = arg;
-    deliverer *all = j->conn->e->deliveries;
+    deliverer *all;
 
-    (void)count; (void)sqlstate; (void)why;
-    if (e == ERR_CLOSED) return;
-    if (e != ERR_OK) { feed_links(all->e->feed, j->conn->tenant, id_slice(&j->message_id), on_links, j); return; }
+    (void)count; (void)sqlstate;
+    if (e == ERR_CLOSED) return;         /* and the job is gone */
+    all = j->conn->e->deliveries;
+    if (e != ERR_OK) {
+        log_line(LOG_WARN, "delivery.links_not_read", log_id("messageId", id_slice(&j->message_id)), log_why(why));
+        if (!all->closing) flow_later(j);
+        return;
+    }
     take_answers(j, &results[1]);
     for (int i = 0; i < j->plan.count; i++) {
         delivery *d = &j->deliveries[i];
@@ -363,7 +370,10 @@ void deliver_again(deliverer *all, job *j)
     for (int i = 0; i < j->again_count; i++) {
         delivery *d = &j->deliveries[i];
         if (d->state == DELIVERY_ENDED) continue;
-        (void)err_set(&d->why, ERR_REFUSED, "mapping or routing changed while this delivery was open: replay the message");
+        if (j->run_error != ERR_OK)
+            (void)err_set(&d->why, ERR_REFUSED, "it cannot be derived again (%s): replay the message", j->run_why.text);
+        else
+            (void)err_set(&d->why, ERR_REFUSED, "mapping or routing changed while this delivery was open: replay the message");
         delivery_commit(all, d, "dead_lettered", &d->why, 0);
     }
 }
@@ -394,13 +404,23 @@ void deliver_abandon(deliverer *all, job *j)
         delivery *d = &j->deliveries[i];
         if (d->call != NULL) { fetch_cancel(d->call); all->active--; }
         d->call = NULL;
-        if (d->state == DELIVERY_QUEUED && !list_empty(&d->link)) target_take_back(d->to, &d->link);
+        if (d->state == DELIVERY_QUEUED && !list_empty(&d->link)) target_take_out(d->to, &d->link);
         drop_timer(d);
         lanes_leave(&all->lanes, &d->pass);
     }
 }
 
-void deliver_stop(deliverer *all) { all->closing = true; }
+static void stop_target(map_node *node, void *arg)
+{
+    (void)arg;
+    target_stop(container_of(node, target, node));
+}
+
+void deliver_stop(deliverer *all)
+{
+    all->closing = true;
+    map_each(&all->targets, stop_target, NULL);
+}
 
 static void one_closed(void *arg)
 {

@@ -357,9 +357,13 @@ static verdict find_answered(deliverer *all, delivery *d, const fetch_answer *a)
                       (int)d->plan->entries[d->at].type.len, d->plan->entries[d->at].type.ptr, found);
         return VERDICT_MESSAGE;
     }
-    st->find = false;
     st->type = d->plan->entries[d->at].type;
     st->id = fhir_id(resource);
+    if (st->id.len == 0) {
+        (void)err_set(&d->why, ERR_FHIR, "%.*s: the service found it and gives no id", (int)st->type.len, st->type.ptr);
+        return VERDICT_MESSAGE;
+    }
+    st->find = false;
     st->version = json_text(json_get(resource, "meta"), "versionId");
     return all_settled(all, d);
 }
@@ -401,15 +405,15 @@ static verdict failed(deliverer *all, delivery *d, const fetch_answer *a)
             return VERDICT_AGAIN;
         }
     }
-    if (a->status >= 500) {
-        /* Once for the target; for the message when others succeed meanwhile. */
-        bool others = d->failing_since_ns != 0 && d->to->last_good_ns > d->failing_since_ns;
-        if (d->failing_since_ns == 0) d->failing_since_ns = clock_ns();
-        d->maybe_sent = true;
+    /* A 404 of what is not a resource is one of the base, or of a type that the service does not have. */
+    if (a->status >= 500 || (a->status == 404 && d->kind != CALL_READ && d->kind != CALL_WRITE)) {
+        /* The target's, unless it did what others asked since this one failed before. */
+        bool others = d->failed_ns != 0 && d->to->last_good_ns > d->failed_ns;
+        d->failed_ns = clock_ns();
+        d->maybe_sent |= a->status >= 500;
         return others ? VERDICT_MESSAGE : VERDICT_TARGET;
     }
     if (a->status == 401 || a->status == 403 || a->status == 407 || a->status == 429) return VERDICT_TARGET;
-    if (a->status == 404 && d->kind != CALL_READ && d->kind != CALL_WRITE) return VERDICT_TARGET;      /* the base */
     if ((a->status == 404 || a->status == 410) && d->kind == CALL_READ) {     /* deleted since we found it */
         for (int i = 0; i < d->plan->entry_count; i++) d->entries[i] = (entry_state){ 0 };
         return d->stale++ < MOST_STALE ? VERDICT_AGAIN : VERDICT_MESSAGE;
@@ -425,7 +429,6 @@ verdict call_answered(deliverer *all, delivery *d, const fetch_answer *a)
     d->http_status = a->status;
     if (a->error != ERR_OK || a->status < 200 || a->status > 299) return failed(all, d, a);
     target_good(d->to);
-    d->failing_since_ns = 0;
     switch (d->kind) {
     case CALL_BUNDLE: v = bundle_answered(all, d, arena_dup(&d->j->mem, a->body)); break;
     case CALL_SINGLE: v = single_answered(all, d, a); break;

@@ -51,7 +51,7 @@ typedef struct delivery {
     bool            maybe_sent;          /* an answer was lost: what we find may be ours */
     bool            distrust;            /* do not send from memory */
     int             stale;               /* how often that was so in this attempt */
-    uint64_t        failing_since_ns;    /* 5xx: 0 none */
+    uint64_t        failed_ns;           /* when the target last failed on it; 0: it did not */
     uv_timer_t     *timer;
     entry_state    *entries;
     bool            transactions;        /* the service takes them */

@@ -49,6 +49,7 @@ static void close_parts(engine *e)
             flow_abandon(j);
         }
     }
+    intake_give_up(e);
     e->parts = 5;
     if (e->ears != NULL) { e->parts++; pg_close(e->ears, part_closed, e); }
     if (e->relay != NULL) { e->parts++; relay_close(e->relay, part_closed, e); }
@@ -58,6 +59,13 @@ static void close_parts(engine *e)
     fetch_close(e->http, part_closed, e);
     deliver_close(e->deliveries, part_closed, e);
     pg_close(e->feed, part_closed, e);
+}
+
+/* Requests that are still under way must not end in a store that is closed. */
+static void cancel_requests(engine *e)
+{
+    list_each(l, &e->connector_list)
+        list_each(k, &container_of(l, connector, link)->jobs) deliver_abandon(e->deliveries, container_of(k, job, link));
 }
 
 /* The job of an operation that was not committed is dropped with all others. */
@@ -88,6 +96,7 @@ void engine_close_step(engine *e)
         e->closing_step = STEP_STORE;
     if (e->closing_step == STEP_STORE && transform_waiting(e->pool) == 0 &&
         ((outcome_waiting(e->out) == 0 && ingest_waiting(e->in) == 0) || late(e)) && e->parts == 0) {
+        cancel_requests(e);
         e->parts = 2;
         ingest_close(e->in, intake_lost, store_closed, e);
         outcome_close(e->out, lost_outcome, store_closed, e);
@@ -104,6 +113,7 @@ void engine_close(engine *e, void (*done)(void *arg), void *arg)
     e->close_by_ns = clock_ns() + drain_ms * 1000000;
     e->closing_step = STEP_LISTENERS;
     deliver_stop(e->deliveries);
+    transform_stop(e->pool);
     e->parts = 1;
     list_each(l, &e->connector_list) {
         e->parts++;

@@ -159,6 +159,12 @@ static void flow_wait(job *j, int64_t until_us)
     uv_timer_start(j->timer, on_retry_timer, left_ms < 0 ? 0 : (uint64_t)left_ms, 0);
 }
 
+void flow_later(job *j)
+{
+    enum { PAUSE_US = 1000000 };
+    flow_wait(j, clock_real_us() + PAUSE_US);
+}
+
 /* At the head of all its lanes: its turn. */
 static void on_pass(lane_pass *pass)
 {

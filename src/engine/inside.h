@@ -40,7 +40,7 @@ struct engine {
     bool          closing;
     err_info      fatal;                 /* code ERR_OK: none */
     err_info      store_why;             /* why the database is not there */
-    digest       *hash;                  /* the loop's own */
+    hasher       *hash;                  /* the loop's own */
     uv_timer_t    tick;                  /* once a second */
     unsigned      parts;                 /* that are still closing */
     unsigned      closing_step;
@@ -75,6 +75,7 @@ void flow_again(job *j, slice digest);
 void flow_transformed(void *arg, job *j);                /* back from a thread */
 void flow_repacked(job *j);                              /* its pack of then is there, or why not */
 void flow_replayed(job *j);                              /* a replay waits in the database until this run has ended */
+void flow_later(job *j);                                 /* runs it again in a second */
 void flow_delivered(job *j);                             /* one more delivery has ended and is committed */
 /* A failed or dead message was sent again: tried at once (promise P2). */
 void flow_try_again(connector *c, const id *message_id);

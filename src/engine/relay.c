@@ -11,13 +11,15 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/queue.h"
 #include "base/ulid.h"
 #include "store/feed.h"
 
-enum { BATCH = 2000, POLL_MS = 1000, REST_MS = 500, ACK_WAIT_MS = 5000, DEDUPLICATE_S = 600 };
+enum { BATCH = 2000, POLL_MS = 1000, REST_MS = 500, ACK_WAIT_MS = 5000, GIVE_UP_MS = 4 * ACK_WAIT_MS, CLOSE_MS = 2000,
+       DEDUPLICATE_S = 600 };
 
 #define STREAM "interop"
 
@@ -45,13 +47,15 @@ struct relay {
     size_t       count, left;            /* left: not yet answered */
     unsigned     reads;
     bool         woken, any_failed;
+    uint64_t     began_ns;               /* PUBLISHING: when the last one was handed over */
     map          with_broker;
     queue        to_broker;
     queue        answers;
     uv_async_t   answered;
     uv_timer_t   timer;
     pthread_t    thread;
-    atomic_bool  connected, closing;
+    atomic_bool  connected, closing, ended;      /* ended: the thread */
+    atomic_bool  check_stream;           /* something failed: it may be gone */
     int64_t      published;
     void       (*closed)(void *arg);
     void        *closed_arg;
@@ -74,6 +78,7 @@ static void on_broker_answer(jsCtx *js, natsMsg *msg, jsPubAck *ack, jsPubAckErr
     const char *event_id = NULL;
 
     (void)js; (void)failed;
+    if (ack == NULL) atomic_store(&((relay *)arg)->check_stream, true);
     if (natsMsgHeader_Get(msg, "Nats-Msg-Id", &event_id) == NATS_OK) answer_put(arg, event_id, ack != NULL);
     natsMsg_Destroy(msg);
 }
@@ -173,8 +178,14 @@ static void *relay_main(void *arg)
         log_line(LOG_INFO, "relay.connected");
         (void)uv_async_send(&r->answered);
     }
-    for (list *l; (l = queue_wait(&r->to_broker)) != NULL;) publish(r, js, container_of(l, event, link));
+    for (list *l; (l = queue_wait(&r->to_broker)) != NULL;) {
+        if (js != NULL && atomic_exchange(&r->check_stream, false)) (void)make_stream(r, js);
+        publish(r, js, container_of(l, event, link));
+    }
     drop(&nc, &js);
+    (void)nats_CloseAndWait(CLOSE_MS);   /* its threads still call on_broker_answer until they end */
+    atomic_store(&r->ended, true);
+    (void)uv_async_send(&r->answered);
     return NULL;
 }
 
@@ -193,11 +204,11 @@ static void relay_rest(relay *r, uint64_t ms)
 static void on_marked(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
 {
     relay *r = arg;
-    bool full = r->count == BATCH;
 
     (void)results; (void)count; (void)sqlstate; (void)why;
     if (r->state == RELAY_CLOSED) return;
-    relay_rest(r, e != ERR_OK || r->any_failed ? REST_MS : full || r->woken ? 0 : POLL_MS);
+    /* Only the next event of each aggregate was read: there may be more of them. */
+    relay_rest(r, e != ERR_OK || r->any_failed ? REST_MS : 0);
 }
 
 static void relay_mark(relay *r)
@@ -215,6 +226,7 @@ static void relay_mark(relay *r)
 
 static void event_send(relay *r, event *ev)
 {
+    r->began_ns = clock_ns();
     map_add(&r->with_broker, &ev->node, hash_bytes(ev->event_id));
     (void)queue_put(&r->to_broker, &ev->link);
 }
@@ -243,6 +255,8 @@ static void event_answered(relay *r, const broker_answer *a)
     }
 }
 
+static void relay_end(relay *r);
+
 static void on_answered(uv_async_t *h)
 {
     relay *r = container_of(h, relay, answered);
@@ -255,7 +269,8 @@ static void on_answered(uv_async_t *h)
         if (r->state == RELAY_PUBLISHING) event_answered(r, a);
         free(a);
     }
-    if (r->state == RELAY_PUBLISHING && r->left == 0) relay_mark(r);
+    if (r->state == RELAY_CLOSED && atomic_load(&r->ended)) relay_end(r);
+    else if (r->state == RELAY_PUBLISHING && r->left == 0) relay_mark(r);
     else if (r->state == RELAY_IDLE && atomic_load(&r->connected)) relay_read(r);
 }
 
@@ -266,6 +281,8 @@ static int by_aggregate(const void *left, const void *right)
 
     return order != 0 ? order : (a->seq > b->seq) - (a->seq < b->seq);
 }
+
+static void on_timer(uv_timer_t *t);
 
 static void relay_publish(relay *r)
 {
@@ -278,6 +295,22 @@ static void relay_publish(relay *r)
     for (size_t i = 0; i < r->count; i++)
         if (i == 0 || r->events[i - 1]->next == NULL) event_send(r, r->events[i]);
     if (r->count == 0) relay_mark(r);
+    else uv_timer_start(&r->timer, on_timer, GIVE_UP_MS, 0);
+}
+
+/* No answer comes any more (the library has none for a message that it lost with its connection): the
+ * rest of the batch is read again, and the broker knows by the id what it has. */
+static void relay_give_up(relay *r)
+{
+    if (clock_ns() - r->began_ns < GIVE_UP_MS * 1000000ull) {
+        uv_timer_start(&r->timer, on_timer, GIVE_UP_MS, 0);
+        return;
+    }
+    log_line(LOG_WARN, "relay.unanswered", log_int("events", (int64_t)r->left));
+    r->any_failed = true;
+    r->left = 0;
+    map_free(&r->with_broker);
+    relay_mark(r);
 }
 
 static void on_rows(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
@@ -347,6 +380,7 @@ static void on_timer(uv_timer_t *t)
 {
     relay *r = container_of(t, relay, timer);
 
+    if (r->state == RELAY_PUBLISHING) { relay_give_up(r); return; }
     if (r->state != RELAY_IDLE) return;
     if (atomic_load(&r->connected)) relay_read(r);
     else uv_timer_start(&r->timer, on_timer, POLL_MS, 0);
@@ -403,6 +437,7 @@ static void on_handle_closed(uv_handle_t *h)
     closed(arg);
 }
 
+/* The thread may be within a call that waits for the broker: it says itself when it has ended. */
 void relay_close(relay *r, void (*done)(void *arg), void *arg)
 {
     r->state = RELAY_CLOSED;
@@ -410,6 +445,10 @@ void relay_close(relay *r, void (*done)(void *arg), void *arg)
     r->closed_arg = arg;
     atomic_store(&r->closing, true);
     queue_close(&r->to_broker);
+}
+
+static void relay_end(relay *r)
+{
     (void)pthread_join(r->thread, NULL);
     r->handles = 2;
     r->answered.data = r;

@@ -12,7 +12,7 @@ static void target_pump(target *t)
 {
     int limit = t->state == BREAKER_CLOSED ? t->limit : t->state == BREAKER_PROBING ? 1 : 0;
 
-    while (t->active < limit && !list_empty(&t->queue)) {
+    while (t->active < limit && !t->stopped && !list_empty(&t->queue)) {
         t->active++;
         t->queued--;
         metric_set(t->waiting, (int64_t)t->queued);
@@ -59,18 +59,23 @@ void target_put(target *t, list *link)
     metric_set(t->waiting, (int64_t)t->queued);
 }
 
-void target_put_front(target *t, list *link)
+/* Not at the front: if it is this one that the target fails on, the next probe must be another,
+ * or the breaker would never close. All in the queue may go; their order is the lanes'. */
+void target_put_back(target *t, list *link)
 {
-    list_push_front(&t->queue, link);
+    list_push(&t->queue, link);
     t->queued++;
     metric_set(t->waiting, (int64_t)t->queued);
 }
 
-void target_take_back(target *t, list *link)
+void target_take_out(target *t, list *link)
 {
     list_remove(link);
     t->queued--;
+    metric_set(t->waiting, (int64_t)t->queued);
 }
+
+void target_stop(target *t) { t->stopped = true; }
 
 void target_good(target *t)
 {

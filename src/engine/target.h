@@ -22,6 +22,7 @@ typedef struct target {
     list        queue;                   /* that may go when there is room */
     size_t      queued;
     breaker     state;
+    bool        stopped;
     uv_timer_t  timer;
     uint64_t    wait_ms;                 /* of the breaker, doubling */
     uint64_t    last_good_ns;            /* when it last did what was asked */
@@ -33,8 +34,9 @@ typedef struct target {
 
 target *target_new(uv_loop_t *loop, slice url, const char *ca, int limit, void (*send)(list *link));
 void target_put(target *t, list *link);
-void target_put_front(target *t, list *link);            /* it was sent, and the target failed */
-void target_take_back(target *t, list *link);            /* out of the queue */
+void target_put_back(target *t, list *link);             /* it was sent, and the target failed: last in the queue */
+void target_take_out(target *t, list *link);             /* out of the queue */
+void target_stop(target *t);                             /* sends nothing more */
 
 /* A call has ended: the target did its work (also by saying that a message is wrong), or
  * failed. True when this opened the breaker. `retry_after_ms` 0: the target did not say. */

@@ -16,12 +16,16 @@
 #include "script/pack_inside.h"
 #include "script/state.h"
 
+/* What is hashed in one go, with no look at the budget. */
+#define UUID_NAME_MAX ((size_t)1 << 20)
+
 static int host_uuid5(lua_State *L)
 {
     char out[UUID_LEN + 1];
     slice name;
 
     name.ptr = luaL_checklstring(L, 1, &name.len);
+    luaL_argcheck(L, name.len <= UUID_NAME_MAX, 1, "a name of more than 1 MiB");
     lua_pushstring(L, uuid5(UUID_INTEROP, name, out));
     return 1;
 }

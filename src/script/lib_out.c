@@ -8,6 +8,8 @@
  *   out:refuse(reason)              a negative end, on purpose
  *   out:skip(reason)                nothing to do
  *
+ * After refuse or skip nothing is delivered, whatever was put; events are sent.
+ *
  * A resource is taken as it is at that moment. Put again, to another service, it
  * keeps what was said of it the first time. */
 #include <stdlib.h>

@@ -25,13 +25,24 @@ typedef struct writer {
     const char *what;
 } writer;
 
+/* An element's name. Other keys may be taken from the message, and errors never
+ * show what is in it (promise P9). */
+static bool is_name(slice key)
+{
+    for (size_t i = 0; i < key.len; i++) {
+        char c = key.ptr[i];
+        if (c != '_' && !((c | 32) >= 'a' && (c | 32) <= 'z') && (i == 0 || c < '0' || c > '9')) return false;
+    }
+    return key.len > 0 && key.len <= 64;
+}
+
 static void write_place(buf *out, const place *p)
 {
     if (p->up != NULL) write_place(out, p->up);
     if (p->position > 0) buf_printf(out, "[%lld]", (long long)p->position);
-    else if (p->key.len > 0) {
+    else if (p->up != NULL) {
         buf_putc(out, '.');
-        buf_put(out, p->key.len > 64 ? (slice){ p->key.ptr, 64 } : p->key);
+        buf_put(out, is_name(p->key) ? p->key : slice_lit("?"));
     }
 }
 

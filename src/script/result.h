@@ -35,9 +35,9 @@ typedef struct script_result {
     script_hl7      *hl7;
     script_event    *events;
     size_t           resource_count, hl7_count, event_count;
-    bool             refused;            /* out:refuse: a negative end, on purpose */
+    bool             refused;            /* out:refuse: a negative end, on purpose; no resources, no HL7 */
     slice            reason;             /* of a refusal, or of `skipped` */
-    bool             skipped;            /* no handler, or out:skip: nothing to do */
+    bool             skipped;            /* no handler, or out:skip: nothing to do; likewise */
 } script_result;
 
 #endif

@@ -120,5 +120,10 @@ err vm_transform(vm *v, const vm_input *input, arena *mem, script_result *out, e
     v->input = NULL;
     v->result = (run_result){ 0 };
     if (e != ERR_OK) *out = (script_result){ 0 };
+    if (out->skipped || out->refused) {  /* events tell of it; nothing is delivered */
+        out->resources = NULL;
+        out->hl7 = NULL;
+        out->resource_count = out->hl7_count = 0;
+    }
     return e;
 }

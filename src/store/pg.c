@@ -15,8 +15,7 @@
 
 typedef enum { PG_WAITING, PG_RESOLVING, PG_CONNECTING, PG_PREPARING, PG_READY, PG_CLOSED } pg_state;
 
-/* MAX_STATEMENTS: a batch of outcomes of as many tenants as it has room for (256) has 7 for each. */
-enum { MAX_ON_WIRE = 8, MAX_STATEMENTS = 2048, FIRST_BACKOFF_MS = 50, LAST_BACKOFF_MS = 2000, CONNECT_MS = 15000 };
+enum { MAX_ON_WIRE = 8, MAX_STATEMENTS = 512, FIRST_BACKOFF_MS = 50, LAST_BACKOFF_MS = 2000, CONNECT_MS = 15000 };
 
 typedef struct pg_stmt {
     const char     *name, *sql;          /* name NULL: not prepared */
@@ -89,8 +88,6 @@ void pg_unit_add(pg_unit *u, const pg_statement *st, const pg_param *params, int
 {
     unit_add(u, (pg_stmt){ st->name, st->sql, params, count });
 }
-
-int pg_unit_count(const pg_unit *u) { return u->count; }
 
 void pg_unit_sql(pg_unit *u, const char *sql, const pg_param *params, int count)
 {

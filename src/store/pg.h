@@ -46,7 +46,6 @@ typedef struct pg_param { const char *value; int len; int format; } pg_param;   
 pg_unit *pg_unit_new(pg *c);
 arena *pg_unit_arena(pg_unit *u);        /* for parameters; freed with the unit */
 void pg_unit_add(pg_unit *u, const pg_statement *st, const pg_param *params, int count);
-int pg_unit_count(const pg_unit *u);     /* statements so far: the index of the next one's result */
 /* The same for SQL that was not prepared; only for rare work. */
 void pg_unit_sql(pg_unit *u, const char *sql, const pg_param *params, int count);
 

@@ -179,6 +179,13 @@ def judge(account, name, data, connection, verdict, stored, aside):
                 account.counts["refused"] += 1
 
 
+def wait_answered(connection):
+    """Until both sides have closed; a client that forgets to does not keep us long after its answer."""
+    for _ in range(100):
+        if connection.ended.wait(0.1 if not frames(connection.answered) else 0.5) or frames(connection.answered):
+            return
+
+
 def rebuild(s, pg, connector, account):
     """Every message of the connector rebuilt from parsed_data by the command line."""
     rows = pg.rows(f"select id, encode(coalesce(raw_bytes, convert_to(raw_payload, 'UTF8')), 'hex') as bytes "
@@ -207,7 +214,7 @@ def run_client(s, pg, client, send, files, verdicts):
         if not any(frames(connection.sent) for connection in connections):
             account.unsent[re.sub(r"\d+", "N", error)] += 1
         for connection in connections:
-            connection.ended.wait(10)
+            wait_answered(connection)
             seen.append((path, connection))
 
     def parsed():

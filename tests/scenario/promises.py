@@ -480,7 +480,8 @@ def p10_every_change(x):
     s.equal([kind for kind, event in told if event["subject"] == message],
             ["message.received", "message.processing", "message.processed", "message.replayed", "message.processing",
              "message.processed"], "a message's story is told in order")
-    for kind in ("connector.created", "connector.updated", "quarantine.added", "quarantine.released"):
+    for kind in ("pack.pushed", "connector.configured", "connector.activated", "connector.changed", "quarantine.added",
+                 "quarantine.released"):
         s.check(kind in kinds, f"{kind} is told", str(sorted(set(kinds))))
     s.equal(kinds.count("quarantine.added"), 2, "each time")
     s.equal({event["specversion"] for _, event in told}, {"1.0"}, "as CloudEvents")

@@ -20,7 +20,7 @@ static const struct { const char *text, *hex; } known[] = {
 static void test_known(void **state)
 {
     char hex[SHA256_HEX + 1];
-    digest *d = digest_begin();
+    hasher *d = digest_begin();
 
     (void)state;
     for (size_t i = 0; i < countof(known); i++) {

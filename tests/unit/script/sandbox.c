@@ -55,6 +55,8 @@ static const attack attacks[] = {
     { "many messages", "local s = 'MSH|^~\\\\&|' .. ('x'):rep(100000) while true do require 'hl7'.parse(s) end",
       ERR_BUDGET, "" },
     { "many copies", "while true do msg:copy { ['PID-60000'] = 'x' } end", ERR_BUDGET, "" },
+    { "json keys", "local t = {} for i = 1, 100000 do t[i] = ('\"%d\":1'):format(i) end "
+      "for i = 1, 100 do require 'json'.decode('{' .. table.concat(t, ',') .. '}') end", ERR_BUDGET, "" },
     { "json bomb", "require 'json'.decode('[' .. ('1,'):rep(3000000) .. '1]')", ERR_SCRIPT, "more than" },
     { "__gc", "setmetatable({}, { __gc = function() end })", ERR_SCRIPT, "__gc is not for scripts" },
     { "__close", "setmetatable({}, { __close = function() end })", ERR_SCRIPT, "__close" },
@@ -167,6 +169,25 @@ static void trace(void **state)
     bench_close(&b);
 }
 
+/* Wall time is the backstop where CPU time does not pass, or is plenty. */
+static void wall_time(void **state)
+{
+    const file files[] = { { "pack.lua", MANIFEST }, { "main.lua", "return function() while true do end end" }, { NULL, NULL } };
+    const vm_scope scope = { .tenant = slice_lit("north") };
+    vm_limits limits = test_limits;
+    bench b;
+
+    (void)state;
+    limits.cpu_ns = 60000000000u;
+    limits.wall_ns = 100000000u;
+    assert_int_equal(bench_open_files(&b, files, &scope, &limits), ERR_OK);
+    uint64_t start = clock_ns();
+    assert_int_equal(bench_run(&b, ADT), ERR_BUDGET);
+    assert_string_equal(b.why.text, "main.lua:1: wall time budget of 0.1 s spent");
+    assert_true(clock_ns() - start < 20000000000u);
+    bench_close(&b);
+}
+
 /* A limit that a state alone exceeds, and a module that loops while it is loaded. */
 static void opening(void **state)
 {
@@ -200,7 +221,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attack_ends), cmocka_unit_test(stale_boxes), cmocka_unit_test(flat_memory),
-        cmocka_unit_test(trace), cmocka_unit_test(opening),
+        cmocka_unit_test(trace), cmocka_unit_test(wall_time), cmocka_unit_test(opening),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
