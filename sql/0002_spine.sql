@@ -511,8 +511,10 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION interop_transformed, interop_delivered FROM PUBLIC;
+GRANT CREATE ON SCHEMA public TO interop_system;
 ALTER FUNCTION interop_transformed OWNER TO interop_system;
-ALTER FUNCTION interop_delivered OWNER TO interop_system;
+ALTER FUNCTION interop_delivered   OWNER TO interop_system;
+REVOKE CREATE ON SCHEMA public FROM interop_system;
 
 -- ---- changes of configuration are told to every engine -----------------------------
 

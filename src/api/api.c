@@ -7,7 +7,7 @@
 #include "base/metric.h"
 #include "crypt/digest.h"
 
-enum { BEAT_MS = 15000, HEADER_CAP = 32 << 10, BODY_CAP = 16 << 20 };
+enum { BEAT_MS = 1000, HEADER_CAP = 32 << 10, BODY_CAP = 16 << 20 };
 
 void api_problem(http_request *r, int status, const char *title, const char *detail)
 {

@@ -6,9 +6,10 @@
 #include <stdlib.h>
 
 #include "api/inside.h"
+#include "base/log.h"
 #include "store/feed.h"
 
-enum { READ_AT_ONCE = 500, MOST_STREAMS = 200 };
+enum { READ_AT_ONCE = 500, MOST_STREAMS = 200, HIGH_WATER = 64 << 10 };  /* where http_stream_begin's on_room begins */
 
 typedef struct events_stream {
     list          link;
@@ -28,10 +29,12 @@ static void stream_free(events_stream *s)
     free(s);
 }
 
+/* While a read is under way it lives on, out of the list: the API may be gone before the answer comes. */
 static void stream_end(events_stream *s)
 {
     if (s->r != NULL) http_stream_end(s->r);
     s->r = NULL;
+    list_remove(&s->link);
     if (!s->reading) stream_free(s);
 }
 
@@ -54,14 +57,19 @@ static void on_rows(void *arg, err e, const pg_result *results, int count, const
     events_stream *s = arg;
     int rows;
 
-    (void)count; (void)sqlstate; (void)why;
+    (void)count; (void)sqlstate;
     s->reading = false;
     if (s->r == NULL || e == ERR_CLOSED) { stream_end(s); return; }
-    if (e != ERR_OK) { stream_read(s); return; }         /* waits for the connection */
+    if (e == ERR_STORE_LOST) { stream_read(s); return; } /* waits for the connection */
+    if (e != ERR_OK) {                                   /* the next event or beat tries again */
+        log_line(LOG_WARN, "events.not_read", log_why(why));
+        return;
+    }
     rows = pg_rows(&results[1]);
     if (!s->begun) {                     /* the newest one: what follows is new */
         s->begun = true;
-        if (rows > 0) (void)slice_cstr(pg_cell(&results[1], 0, EVENT_ID), s->after, sizeof s->after);
+        (void)slice_cstr(rows > 0 ? pg_cell(&results[1], 0, EVENT_ID) : slice_lit(FEED_STREAM_START), s->after, sizeof s->after);
+        if (s->again) stream_read(s);
         return;
     }
     for (int i = 0; i < rows; i++) send_event(s, &results[1], i);
@@ -71,7 +79,7 @@ static void on_rows(void *arg, err e, const pg_result *results, int count, const
 static void stream_read(events_stream *s)
 {
     if (s->reading || s->r == NULL) { s->again = true; return; }
-    if (http_stream_pending(s->r) > 0) { s->again = true; return; }      /* on_room goes on */
+    if (http_stream_pending(s->r) >= HIGH_WATER) { s->again = true; return; }    /* on_room goes on */
     s->reading = true;
     s->again = false;
     feed_stream(engine_feed(s->a->e), slice_of(s->tenant), slice_of(s->after), READ_AT_ONCE, on_rows, s);
@@ -95,6 +103,7 @@ void events_serve(api *a, http_request *r)
     if (open >= MOST_STREAMS) { api_problem(r, 503, "Service Unavailable", "too many event streams are open"); return; }
     if (tenant.len == 0) { api_problem(r, 400, "Bad Request", "name the tenant: /v1/events?tenant=…"); return; }
     if (last.len >= sizeof s->after) { api_problem(r, 400, "Bad Request", "Last-Event-ID is no id of an event"); return; }
+    if (slice_is(http_method(r), "HEAD")) { http_reply(r, 200, "text/event-stream", SLICE_NONE); return; }
     s = mem_zalloc(sizeof *s);
     s->a = a;
     s->r = r;
@@ -115,12 +124,17 @@ void events_wake(void *arg)
     list_each_safe(l, &a->streams) stream_read(container_of(l, events_stream, link));
 }
 
+/* Each beat reads, for what was committed beside an older transaction that was still open was not shown
+ * when it was told of; now and then a comment lets a dead peer be noticed. */
 void events_beat(api *a)
 {
+    enum { COMMENT_EVERY = 15 };
+    bool comment = ++a->beats % COMMENT_EVERY == 0;
+
     list_each_safe(l, &a->streams) {
         events_stream *s = container_of(l, events_stream, link);
         if (s->r == NULL) continue;
-        if (http_stream_pending(s->r) == 0) http_stream_write(s->r, slice_lit(": still here\n\n"));
+        if (comment && http_stream_pending(s->r) == 0) http_stream_write(s->r, slice_lit(": still here\n\n"));
         stream_read(s);
     }
 }

@@ -12,6 +12,7 @@ struct api {
     http_server  *server;
     list          streams;               /* events.c */
     uv_timer_t    beat;
+    unsigned      beats;
     void        (*closed)(void *arg);
     void         *closed_arg;
     bool          closing;
@@ -26,7 +27,7 @@ must_check bool api_admits(const api *a, http_request *r);
 /* GET /v1/events?tenant=T: the tenant's events as a server-sent stream. */
 void events_serve(api *a, http_request *r);
 void events_wake(void *arg);             /* engine_on_events; arg: the api */
-void events_beat(api *a);                /* now and then: a comment, so that dead peers are noticed */
+void events_beat(api *a);                /* once a second */
 void events_end(api *a);
 
 #endif

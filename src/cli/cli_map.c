@@ -213,7 +213,7 @@ static err read_overlay(arena *mem, const char *path, slice name, buf *out, err_
 
     err e = cli_read_file(mem, path, &text, why);
     if (e != ERR_OK) return e;
-    if ((e = code_table_read(mem, name, text, &table, why)) != ERR_OK) return err_prefix(why, "%s", path);
+    if (code_table_read(mem, name, text, &table, why) != ERR_OK) return err_prefix(why, "%s", path);
     if (out->len > 1) buf_putc(out, ',');
     code_overlay_write(out, &table);
     return ERR_OK;

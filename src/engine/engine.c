@@ -218,6 +218,8 @@ static void on_feed_ready(void *arg, bool ready, const err_info *why)
         if (e->store_why.text[0] != '\0') log_line(LOG_INFO, "store.ready");
         e->store_why = (err_info){ 0 };
         check_server(e);
+    } else if (why->code == ERR_CONFIG) {                /* waiting does not mend a URL */
+        e->fatal = *why;
     } else if (strcmp(e->store_why.text, why->text) != 0) {
         e->store_why = *why;
         log_line(LOG_ERROR, "store.unavailable", log_why(why), log_word("then", "tried again until it answers"));

@@ -186,8 +186,8 @@ static err add_used(gather *g, const char *folder, slice name, err_info *why)
 static err add_pack(gather *g, const char *folder, slice prefix, err_info *why)
 {
     const char *file = join(g->mem, folder, "pack.lua");
-    slice text, *uses;
-    size_t count;
+    slice text = SLICE_NONE, *uses = NULL;
+    size_t count = 0;
 
     err e = enter(g, folder, prefix, why);
     if (e != ERR_OK) return e;

@@ -47,7 +47,9 @@ struct relay {
     size_t       count, left;            /* left: not yet answered */
     unsigned     reads;
     bool         woken, any_failed;
-    uint64_t     began_ns;               /* PUBLISHING: when the last one was handed over */
+    uint64_t     handed_ns;              /* when the last event was handed to the thread */
+    size_t       handed;                 /* so far; */
+    atomic_size_t taken;                 /* of them the thread is done with the memory */
     map          with_broker;
     queue        to_broker;
     queue        answers;
@@ -181,6 +183,7 @@ static void *relay_main(void *arg)
     for (list *l; (l = queue_wait(&r->to_broker)) != NULL;) {
         if (js != NULL && atomic_exchange(&r->check_stream, false)) (void)make_stream(r, js);
         publish(r, js, container_of(l, event, link));
+        (void)atomic_fetch_add(&r->taken, 1);
     }
     drop(&nc, &js);
     (void)nats_CloseAndWait(CLOSE_MS);   /* its threads still call on_broker_answer until they end */
@@ -192,13 +195,15 @@ static void *relay_main(void *arg)
 /* ---- the loop ------------------------------------------------------------------------------ */
 
 static void relay_read(relay *r);
+static void relay_end(relay *r);
+static void on_timer(uv_timer_t *t);
 
 static void relay_rest(relay *r, uint64_t ms)
 {
     map_free(&r->with_broker);
     arena_reset(&r->mem);
     r->state = RELAY_IDLE;
-    uv_timer_start(&r->timer, r->timer.timer_cb, ms, 0);
+    uv_timer_start(&r->timer, on_timer, ms, 0);
 }
 
 static void on_marked(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
@@ -226,7 +231,8 @@ static void relay_mark(relay *r)
 
 static void event_send(relay *r, event *ev)
 {
-    r->began_ns = clock_ns();
+    r->handed_ns = clock_ns();
+    r->handed++;
     map_add(&r->with_broker, &ev->node, hash_bytes(ev->event_id));
     (void)queue_put(&r->to_broker, &ev->link);
 }
@@ -255,8 +261,6 @@ static void event_answered(relay *r, const broker_answer *a)
     }
 }
 
-static void relay_end(relay *r);
-
 static void on_answered(uv_async_t *h)
 {
     relay *r = container_of(h, relay, answered);
@@ -282,8 +286,6 @@ static int by_aggregate(const void *left, const void *right)
     return order != 0 ? order : (a->seq > b->seq) - (a->seq < b->seq);
 }
 
-static void on_timer(uv_timer_t *t);
-
 static void relay_publish(relay *r)
 {
     r->state = RELAY_PUBLISHING;
@@ -302,7 +304,7 @@ static void relay_publish(relay *r)
  * rest of the batch is read again, and the broker knows by the id what it has. */
 static void relay_give_up(relay *r)
 {
-    if (clock_ns() - r->began_ns < GIVE_UP_MS * 1000000ull) {
+    if (clock_ns() - r->handed_ns < GIVE_UP_MS * 1000000ull || atomic_load(&r->taken) != r->handed) {
         uv_timer_start(&r->timer, on_timer, GIVE_UP_MS, 0);
         return;
     }

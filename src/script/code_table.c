@@ -85,12 +85,10 @@ static err overlay_row(arena *mem, const json *v, code_row *out, err_info *why)
 
 static err overlay_table(arena *mem, const json *v, code_table *out, err_info *why)
 {
-    err e;
-
     if (!json_is(v, JSON_OBJECT)) return err_set(why, ERR_CONFIG, "a table is an object of code to row");
     *out = (code_table){ v->key, arena_array(mem, code_row, v->count), 0 };
     for (const json *row = v->child; row != NULL; row = row->next) {
-        if ((e = overlay_row(mem, row, &out->rows[out->count++], why)) != ERR_OK)
+        if (overlay_row(mem, row, &out->rows[out->count++], why) != ERR_OK)
             return err_prefix(why, "'%.*s'", (int)row->key.len, row->key.ptr);
     }
     (void)sort_rows(out);                /* JSON has no key twice */
@@ -108,7 +106,7 @@ err code_overlay_read(arena *mem, slice text, code_table_set *out, err_info *why
     if (!json_is(v, JSON_OBJECT)) return err_set(why, ERR_CONFIG, "tables: not an object");
     out->tables = arena_array(mem, code_table, v->count);
     for (const json *t = v->child; t != NULL; t = t->next)
-        if ((e = overlay_table(mem, t, &out->tables[out->count++], why)) != ERR_OK)
+        if (overlay_table(mem, t, &out->tables[out->count++], why) != ERR_OK)
             return err_prefix(why, "tables: '%.*s'", (int)t->key.len, t->key.ptr);
     return ERR_OK;
 }

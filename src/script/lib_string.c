@@ -62,10 +62,12 @@ static bool start_at(lua_State *L, int index, size_t len, size_t *out)
     return *out <= len;
 }
 
+static bool is_one_of(char c, const char *set) { return c != '\0' && strchr(set, c) != NULL; }
+
 static bool is_plain(slice text)
 {
     for (size_t i = 0; i < text.len; i++)
-        if (memchr("^$*+?.([%-", text.ptr[i], 10) != NULL) return false;
+        if (is_one_of(text.ptr[i], "^$*+?.([%-")) return false;
     return true;
 }
 
@@ -286,7 +288,7 @@ static int string_format(lua_State *L)
     for (size_t i = 0; i < format.len; i++) {
         if (format.ptr[i] != '%') continue;
         if (++i < format.len && format.ptr[i] == '%') continue;
-        while (i < format.len && memchr("-+ #0123456789.", format.ptr[i], 15) != NULL) i++;
+        while (i < format.len && is_one_of(format.ptr[i], "-+ #0123456789.")) i++;
         if (i == format.len) break;      /* Lua's own complains */
         if (format.ptr[i] == 'p') return luaL_error(L, "'%%p' is not for scripts: addresses differ");
         if (++arg > top || format.ptr[i] != 's') continue;

@@ -228,6 +228,8 @@ static bool read_item(reader *r)
     return true;
 }
 
+static bool is_repeat(char c) { return c == '*' || c == '+' || c == '-' || c == '?'; }
+
 const char *pattern_read(slice text, bool anchors, pattern *out)
 {
     reader r = { .at = text.ptr, .end = text.ptr + text.len, .p = out };
@@ -237,7 +239,7 @@ const char *pattern_read(slice text, bool anchors, pattern *out)
     if (out->anchored) r.at++;
     while (r.wrong == NULL && r.at < r.end) {
         bool repeats = read_item(&r);
-        if (repeats && r.wrong == NULL && r.at < r.end && memchr("*+-?", *r.at, 4) != NULL)
+        if (repeats && r.wrong == NULL && r.at < r.end && is_repeat(*r.at))
             out->item[out->items - 1].repeat = (uint8_t)*r.at++;
     }
     if (r.wrong == NULL && r.open_count > 0) r.wrong = "unfinished capture";
@@ -247,7 +249,7 @@ const char *pattern_read(slice text, bool anchors, pattern *out)
 
 /* ---- matching ----------------------------------------------------------------------- */
 
-static const char *run(match *m, const match_item *item, const char *at);
+static const char *run(match *m, const match_item *item, const char *at) __attribute__((nonnull));
 
 static bool steps(match *m, size_t n)
 {

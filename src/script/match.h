@@ -41,6 +41,6 @@ typedef struct match {
 const char *pattern_read(slice text, bool anchors, pattern *out) must_check;
 
 /* Matches at exactly `from`; the end of the match, or NULL. */
-const char *match_at(match *m, const char *from);
+const char *match_at(match *m, const char *from) __attribute__((nonnull));
 
 #endif

@@ -300,8 +300,7 @@ err pack_settings(const pack *p, arena *mem, slice given, json **out, err_info *
     err e;
 
     *out = json_new(mem, JSON_OBJECT);
-    if (given.len > 0 && (e = json_parse(mem, given, out, why)) != ERR_OK)
-        return err_prefix(why, "settings");
+    if (given.len > 0 && json_parse(mem, given, out, why) != ERR_OK) return err_prefix(why, "settings");
     if (!json_is(*out, JSON_OBJECT)) return err_set(why, ERR_CONFIG, "settings: not an object");
     if ((e = check_given(p, *out, why)) != ERR_OK) return e;
     for (size_t i = 0; i < p->layer_count; i++) {

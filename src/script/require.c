@@ -19,7 +19,7 @@ static void load_file(lua_State *L, slice path, slice text)
 void require_push(lua_State *L, slice name)
 {
     vm *v = vm_of(L);
-    slice path, text;
+    slice path = SLICE_NONE, text = SLICE_NONE;
     int base = lua_gettop(L);
 
     luaL_checkstack(L, 8, "too many modules within each other");

@@ -324,13 +324,14 @@ static err read_zone_file(const char *name, zone **out, err_info *why)
     err e = n < 0 ? err_set(why, ERR_CONFIG, "no such IANA zone")
                   : zone_read((slice){ bytes, (size_t)n }, out, why);
     free(bytes);
-    return e == ERR_OK ? e : err_prefix(why, "timezone '%s'", name);
+    if (e != ERR_OK) (void)err_prefix(why, "timezone '%s'", name);
+    return e;
 }
 
 err zone_get(slice name, const zone **out, err_info *why)
 {
     char text[ZONE_NAME_MAX + 1];
-    zone *z;
+    zone *z = NULL;
     err e = ERR_OK;
 
     if (!name_valid(name))

@@ -30,14 +30,13 @@ static const char *option(const conninfo *i, const char *keyword)
 conninfo *conninfo_new(const char *url, const char *application)
 {
     conninfo *i = mem_zalloc(sizeof *i);
-    char *error = NULL;
 
     i->url = mem_dup(slice_of(url));
     i->application = mem_dup(slice_of(application));
-    i->options = PQconninfoParse(url, &error);
+    i->options = PQconninfoParse(url, NULL);
     if (i->options == NULL)
-        (void)err_set(&i->wrong, ERR_CONFIG, "the database URL cannot be read%s", error == NULL ? "" : ": check its form");
-    PQfreemem(error);
+        (void)err_set(&i->wrong, ERR_CONFIG, "the database's connection string cannot be read: "
+                      "write INTEROP_DATABASE_URL as postgresql://USER@HOST:PORT/DATABASE");
     return i;
 }
 
@@ -174,6 +173,20 @@ PGconn *conninfo_start(const conninfo *i)
     conn = PQconnectStartParams(keys, values, 1);
     free(addresses);
     return conn;
+}
+
+/* libpq connects in text only: what went wrong has no code before there is a session. */
+const char *conninfo_advice(const char *text)
+{
+    if (strstr(text, "role \"") != NULL && strstr(text, "does not exist") != NULL)
+        return "run `interop migrate`, which creates it";
+    if (strstr(text, "database \"") != NULL && strstr(text, "does not exist") != NULL)
+        return "create it with createdb, then run `interop migrate`";
+    if (strstr(text, "password authentication failed") != NULL || strstr(text, "no password supplied") != NULL ||
+        strstr(text, "authentication failed") != NULL)
+        return "check user and password of the connection string";
+    if (strstr(text, "pg_hba.conf") != NULL) return "let this user connect in pg_hba.conf";
+    return "check that PostgreSQL runs there and the connection string is right";
 }
 
 const char *conninfo_error(const PGconn *conn)

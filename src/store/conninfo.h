@@ -26,6 +26,9 @@ PGconn *conninfo_start(const conninfo *i);
 /* libpq's last error as one line; never holds the password. Borrowed. */
 const char *conninfo_error(const PGconn *conn);
 
+/* What to do about an error of libpq's while connecting. */
+const char *conninfo_advice(const char *text);
+
 /* "engine@127.0.0.1:5432/interop", for messages. */
 char *conninfo_text(const char *url, char *out, size_t cap);
 

@@ -5,6 +5,8 @@
 #include <libpq-fe.h>
 #include <stdlib.h>
 
+#include "store/conninfo.h"
+
 struct db {
     PGconn   *pg;
     PGresult *last;                      /* what pg_result of the last call points to */
@@ -23,20 +25,6 @@ static slice one_line(const char *text, char *out, size_t cap)
 }
 
 /* ---- connecting ---------------------------------------------------------------- */
-
-/* libpq connects in text only: what went wrong has no code before there is a session. */
-static const char *connect_advice(const char *text)
-{
-    if (strstr(text, "role \"") != NULL && strstr(text, "does not exist") != NULL)
-        return "run `interop migrate`, which creates it";
-    if (strstr(text, "database \"") != NULL && strstr(text, "does not exist") != NULL)
-        return "create it with createdb, then run `interop migrate`";
-    if (strstr(text, "password authentication failed") != NULL || strstr(text, "no password supplied") != NULL ||
-        strstr(text, "authentication failed") != NULL)
-        return "check user and password of the connection string";
-    if (strstr(text, "pg_hba.conf") != NULL) return "let this user connect in pg_hba.conf";
-    return "check that PostgreSQL runs there and the connection string is right";
-}
 
 static void drop_notice(void *arg, const char *text)
 {
@@ -65,7 +53,7 @@ err db_open(const char *url, const char *application, db **out, err_info *why)
     if (d->pg == NULL) die("out of memory (connection)");
     if (PQstatus(d->pg) != CONNECTION_OK) {
         const char *all = PQerrorMessage(d->pg);
-        err e = err_set(why, ERR_STORE, "no database: %s; %s", one_line(all, text, sizeof text).ptr, connect_advice(all));
+        err e = err_set(why, ERR_STORE, "no database: %s; %s", one_line(all, text, sizeof text).ptr, conninfo_advice(all));
         db_close(d);
         return e;
     }

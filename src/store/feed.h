@@ -80,8 +80,9 @@ void feed_events(pg *c, slice tenant, const slice *ids, size_t count, pg_done do
 /* Marks events of any tenants as published. */
 void feed_published(pg *c, const slice *ids, size_t count, pg_done done, void *arg);
 
-/* result 1: the tenant's events behind the event `after` (empty: the newest, so that
- * nothing comes before what happens next), in commit-safe order; columns as EVENT_…. */
+/* result 1: the tenant's events behind the event `after` (FEED_STREAM_START: from the first;
+ * empty: the newest alone, so that one can begin behind it), in commit-safe order; columns as EVENT_…. */
+#define FEED_STREAM_START "0"
 void feed_stream(pg *c, slice tenant, slice after, int most, pg_done done, void *arg);
 
 /* Raises an event about a connector: its own event_seq, in its own transaction. */

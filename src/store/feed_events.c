@@ -24,6 +24,12 @@ const pg_statement feed_stream_events = {
     " ORDER BY xid, id LIMIT $2"
 };
 
+const pg_statement feed_stream_first = {
+    "feed_stream_first",
+    "SELECT " EVENT_COLUMNS " FROM outbox_events"
+    " WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid, id LIMIT $1"
+};
+
 const pg_statement feed_stream_newest = {
     "feed_stream_newest",
     "SELECT " EVENT_COLUMNS " FROM outbox_events"
@@ -102,6 +108,9 @@ void feed_stream(pg *c, slice tenant, slice after, int most, pg_done done, void 
 
     if (after.len == 0) {
         pg_unit_add(unit, &feed_stream_newest, NULL, 0);
+    } else if (slice_is(after, FEED_STREAM_START)) {
+        params[0] = pg_int(mem, most);
+        pg_unit_add(unit, &feed_stream_first, params, 1);
     } else {
         params[0] = pg_text(mem, after);
         params[1] = pg_int(mem, most);

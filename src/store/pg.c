@@ -145,7 +145,12 @@ static void poll_drop(pg *c)
 static void pg_lost(pg *c)
 {
     if (c->dying) return;
-    if (c->conn != NULL) (void)err_set(&c->why, ERR_STORE_LOST, "%s", conninfo_error(c->conn));
+    if (c->conn != NULL && c->state == PG_CONNECTING) {
+        const char *error = conninfo_error(c->conn);
+        (void)err_set(&c->why, ERR_STORE_LOST, "%s; %s", error, conninfo_advice(error));
+    } else if (c->conn != NULL) {
+        (void)err_set(&c->why, ERR_STORE_LOST, "%s", conninfo_error(c->conn));
+    }
     c->dying = true;
     if (c->poll != NULL) (void)uv_poll_stop(c->poll);
     uv_timer_start(&c->timer, on_timer, 0, 0);
@@ -310,7 +315,8 @@ static void on_prepared(void *arg, err e, const pg_result *results, int count,
     if (e == ERR_OK) {
         pg_enter(c, PG_READY);
     } else if (e == ERR_STORE) {         /* not migrated, or no right to it */
-        c->why = *why;
+        (void)err_set(&c->why, ERR_STORE, "%s: the database is not migrated to this release; run `interop migrate`",
+                      why->text);
         c->dying = true;
         uv_timer_start(&c->timer, on_timer, 0, 0);
     }

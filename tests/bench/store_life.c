@@ -59,14 +59,10 @@ static void on_transformed(outcome_op *op, err e, const err_info *why)
     if (e != ERR_OK) fail("transformed", why);
     for (int i = 0; i < LINKS; i++)
         l->links[i] = (outcome_link){ slice_of(types[i]), slice_of(l->control_id), true, i };
-    l->out.kind = OUTCOME_DELIVERED;
-    l->out.status = "delivered";
-    l->out.attempts = 1;
-    l->out.delivery_id = l->delivery.delivery_id;
-    l->out.http_status = 200;
-    l->out.links = l->links;
-    l->out.link_count = LINKS;
-    l->out.done = on_delivered;
+    l->out = (outcome_op){ .kind = OUTCOME_DELIVERED, .tenant = tenant, .connector_id = connector,
+                           .message_id = l->in.message_id, .status = "delivered", .attempts = 1,
+                           .delivery_id = l->delivery.delivery_id, .http_status = 200,
+                           .links = l->links, .link_count = LINKS, .only = true, .done = on_delivered };
     outcome_put(outcomes, &l->out);
 }
 

@@ -42,6 +42,13 @@ CALLS = {
     "interop_port_users": "select * from interop_port_users('127.0.0.1', 2575)",
     "interop_outbox_pending": "select * from interop_outbox_pending(100)",
     "interop_outbox_published": "select interop_outbox_published('{}')",
+    # Tenant B's outcome for a message of tenant A changes nothing, and tells nothing.
+    "interop_transformed": f"select interop_transformed(array['{B}'], array['MSG_{A}'], array[0], array[0], array['{{}}'],"
+                           " array['processed'], array[null], array[null], array[0], array[null]::timestamptz[], array['EVT_x'],"
+                           " array[0], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
+    "interop_delivered": f"select interop_delivered(array['{B}'], array['DLV_{A}'], array['delivered'], array[0],"
+                         " array[null]::timestamptz[], array[200], array[null], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',"
+                         f" array['{B}'], array['MSG_{A}'], array[0], array['EVT_y'], array['[]'])",
     "interop_token": "select interop_token('x.y')",
     "interop_subject": "select interop_subject('x', 'a.b')",
     "interop_event": "select interop_event('x', 'a.b', 'y', '{}')",
@@ -107,8 +114,8 @@ def sweep_rows(s, pg):
         rows = pg.psql(f"begin; set local app.current_tenant_id = '{A}'; commit; select count(*) from {name}", url)
         s.equal(rows, "0", f"{name}: nor after a tenant's transaction in the same session")
 
-    error = pg.refused(f"set app.current_tenant_id = '{B}'; insert into hl7_resource_links (id, tenant_id, message_id,"
-                       f" resource_type, resource_id, action) values ('X', '{B}', 'MSG_{A}', 'P', '1', 'created')", url)
+    error = pg.refused("insert into hl7_resource_links (id, tenant_id, message_id, resource_type, resource_id, action)"
+                       f" values ('X', '{B}', 'MSG_{A}', 'P', '1', 'created')")      # as the owner, who is a superuser here
     s.check("foreign key" in error, "no row of one tenant refers to another's", error)
 
 
@@ -140,11 +147,16 @@ def sweep_functions(s, pg):
     for name, call in CALLS.items():
         rows = pg.psql(f"set app.current_tenant_id = '{B}'; {call}", pg.engine_url)
         s.check(MARK not in rows, f"{name}: gives out ids only", rows)
-    rights = pg.rows("select table_name, column_name from information_schema.column_privileges where grantee = 'interop_system'")
-    told = {"id", "tenant_id", "aggregate_id", "aggregate_seq", "published", "created_at", "xid", "host", "port", "settings",
-            "status", "direction", "protocol"}
-    s.check({r["column_name"] for r in rights} <= told and {r["table_name"] for r in rights} <= {"interop_connectors", "outbox_events"},
-            "interop_system reads no payload and no secret", str(rights))
+    s.equal(pg.rows("select processing_status, (select status from hl7_deliveries where id = 'DLV_" + A + "') as delivery,"
+                    " (select count(*) from outbox_events where id in ('EVT_x', 'EVT_y')) as events"
+                    f" from hl7_messages where id = 'MSG_{A}'"),
+            [{"processing_status": "pending", "delivery": "pending", "events": 0}], "an outcome of another tenant changes nothing")
+    rights = pg.rows("select table_name, column_name from information_schema.column_privileges"
+                     " where grantee = 'interop_system' and privilege_type = 'SELECT'")
+    secret = {"raw_payload", "raw_bytes", "parsed_data", "payload", "auth_config", "archive", "bytes"}
+    s.equal({r["column_name"] for r in rights} & secret, set(), "interop_system reads no payload and no secret")
+    s.equal({r["table_name"] for r in rights}, {"interop_connectors", "outbox_events", "hl7_messages", "hl7_deliveries",
+                                                "hl7_resource_links"}, "and only these tables")
     role = pg.rows("select rolcanlogin, rolsuper, rolbypassrls from pg_roles where rolname = 'interop_system'")[0]
     s.check(not any(role.values()), "and cannot log in, nor bypass row-level security", str(role))
 
