@@ -287,17 +287,30 @@ local function compile_row(map, row, types)
   return step
 end
 
+-- Most rows are for fields that a message does not have: those are not called. The
+-- bit of seg:present() that a row waits for; what it cannot tell is always called.
+local ALWAYS = 1
+local function presence(field)
+  if math.type(field) ~= "integer" or field < 1 or field > 62 then return ALWAYS end
+  return 1 << field
+end
+
 -- function(seg, resource): fills the resource from the segment and returns it.
 function rows.compile(map, types)
-  local steps, count = {}, #map
-  for i = 1, count do steps[i] = compile_row(map, map[i], types) end
+  local steps, bits, count = {}, {}, #map
+  for i = 1, count do
+    steps[i], bits[i] = compile_row(map, map[i], types), presence(map[i][1])
+  end
   local after = map.after
   return function(seg, resource)
     local outer, outer_row = scope.map, scope.row
     scope.map = map
+    local present = seg:present() | ALWAYS
     for i = 1, count do
-      scope.row = i
-      steps[i](seg, resource)
+      if present & bits[i] ~= 0 then
+        scope.row = i
+        steps[i](seg, resource)
+      end
     end
     scope.row = nil
     if after then after(seg, resource) end

@@ -19,7 +19,8 @@ local function clean(value)
 end
 text.clean = clean
 
--- Component `comp` (and subcomponent `sub`) of a repetition.
+-- Component `comp` (and subcomponent `sub`) of a repetition; rep:unpack(n) gives the
+-- first n at once.
 function text.get(rep, comp, sub)
   local value = rep:get(comp, sub)
   if value == nil then return nil end            -- as most are
@@ -27,23 +28,6 @@ function text.get(rep, comp, sub)
   if value < "!" or byte(value, -1) <= 32 then return clean(value) end
   return value
 end
-
--- The first components of a repetition (up to 14), or subcomponents of one of them
--- (up to 5), as text: one call where datatypes would make a dozen.
-local get = text.get
-local function unpack(rep, n, comp)
-  if comp then
-    return get(rep, comp, 1), get(rep, comp, 2), get(rep, comp, 3), get(rep, comp, 4), get(rep, comp, 5)
-  end
-  local first = get(rep, 1)
-  if first == rep:raw() then return first end    -- nothing separates: the only one
-  if n <= 8 then
-    return first, get(rep, 2), get(rep, 3), get(rep, 4), get(rep, 5), get(rep, 6), get(rep, 7), get(rep, 8)
-  end
-  return first, get(rep, 2), get(rep, 3), get(rep, 4), get(rep, 5), get(rep, 6), get(rep, 7), get(rep, 8),
-         get(rep, 9), get(rep, 10), get(rep, 11), get(rep, 12), get(rep, 13), get(rep, 14)
-end
-text.unpack = unpack
 
 -- All of a repetition as one text, for ST, TX and FT: senders do not escape every
 -- `^` and `&`, and in these datatypes they can only be meant as they are.

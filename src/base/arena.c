@@ -1,7 +1,12 @@
 /* base/arena.c -- a chain of blocks, each twice as large as the one before up
- * to a bound, so that small jobs cost one malloc and large ones few. */
+ * to a bound, so that small jobs cost one block and large ones few.
+ *
+ * Blocks of these sizes come from a store that all threads share, and go back there:
+ * jobs are filled by one thread and freed by another, thousands a second, which
+ * malloc would pay for with trimming and faulting in the same pages. */
 #include "base/arena.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +42,63 @@ struct arena_block {
 
 void arena_init(arena *a) { *a = (arena){ 0 }; }
 
+/* ---- the shared store ------------------------------------------------------ */
+
+enum { CLASSES = 9, STORED_BYTES = 32 << 20 };           /* 4 kB, 8 kB, … 1 MB */
+
+static struct {
+    pthread_mutex_t lock;
+    arena_block    *first[CLASSES];
+    size_t          bytes;
+} store = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* CLASSES when no class has just this size. */
+static int class_of(size_t size)
+{
+    int n = 0;
+
+    while (n < CLASSES && FIRST_BLOCK << n != size) n++;
+    return n;
+}
+
+static arena_block *block_new(size_t size)
+{
+    int n = class_of(size);
+    arena_block *block = NULL;
+
+    if (n < CLASSES) {
+        (void)pthread_mutex_lock(&store.lock);
+        block = store.first[n];
+        if (block != NULL) {
+            store.first[n] = block->older;
+            store.bytes -= size;
+        }
+        (void)pthread_mutex_unlock(&store.lock);
+    }
+    return block != NULL ? block : mem_alloc(size);
+}
+
+static void block_free(arena_block *block)
+{
+    size_t size = block->size;
+    int n = class_of(size);
+    bool kept = false;
+
+    if (n < CLASSES) {
+        (void)pthread_mutex_lock(&store.lock);
+        kept = store.bytes + size <= STORED_BYTES;
+        if (kept) {
+            block->older = store.first[n];
+            store.first[n] = block;
+            store.bytes += size;
+        }
+        (void)pthread_mutex_unlock(&store.lock);
+    }
+    if (!kept) free(block);
+}
+
+/* ---- arenas ------------------------------------------------------------------ */
+
 static void use_block(arena *a, arena_block *block)
 {
     a->block = block;
@@ -51,7 +113,7 @@ static void add_block(arena *a, size_t room)
 
     if (size > LARGEST_GROWTH) size = LARGEST_GROWTH;
     if (size < room + HEADER) size = room + HEADER;
-    arena_block *block = mem_alloc(size);
+    arena_block *block = block_new(size);
     block->older = a->block;
     block->size = size;
     a->held += size;
@@ -113,7 +175,7 @@ static void free_blocks(arena_block *block)
     while (block != NULL) {
         arena_block *older = block->older;
         unpoison(block, block->size);
-        free(block);
+        block_free(block);
         block = older;
     }
 }

@@ -7,7 +7,8 @@
  *   seg:all(3)           iterator over the repetitions that are not empty
  *   seg:all(3, f)        array of f(repetition); nil when nothing came of it
  *   seg:one(3, f)        f(first repetition), or nil
- *   seg:count(3)         of repetitions, the empty ones too */
+ *   seg:count(3)         of repetitions, the empty ones too
+ *   seg:present()        a number whose bit n says that field n is there, for 1 to 62 */
 #include "script/segment.h"
 
 typedef struct segment_box {
@@ -18,17 +19,18 @@ typedef struct segment_box {
 
 void segment_push(lua_State *L, const hl7_msg *m, size_t index)
 {
-    segment_box *box = lua_newuserdatauv(L, sizeof *box, 0);
+    vm *v = vm_of(L);
+    segment_box *box = box_new(L, &v->segments, sizeof *box);
 
-    *box = (segment_box){ m, vm_of(L)->generation, index };
-    luaL_setmetatable(L, SEGMENT_TYPE);
+    *box = (segment_box){ m, v->generation, index };
 }
 
 static const segment_box *check_segment(lua_State *L, int index)
 {
-    const segment_box *box = luaL_checkudata(L, index, SEGMENT_TYPE);
+    const vm *v = vm_of(L);
+    const segment_box *box = box_check(L, index, &v->segments, SEGMENT_TYPE);
 
-    luaL_argcheck(L, box->generation == vm_of(L)->generation, index, "segment used after its run ended");
+    luaL_argcheck(L, box->generation == v->generation, index, "segment used after its run ended");
     return box;
 }
 
@@ -80,6 +82,21 @@ static int segment_count(lua_State *L)
     bool opaque = box->index == 0 && field <= 2;
 
     lua_pushinteger(L, opaque ? 1 : (lua_Integer)hl7_part_count(raw, hl7_delims_of(box->msg)->repetition));
+    return 1;
+}
+
+/* One call instead of one for each row of a segment's map. */
+#define PRESENT_MAX 62
+
+static int segment_present(lua_State *L)
+{
+    const segment_box *box = check_segment(L, 1);
+    size_t count = hl7_field_count(box->msg, box->index);
+    lua_Unsigned bits = 0;
+
+    for (size_t n = 1; n <= count && n <= PRESENT_MAX; n++)
+        if (hl7_field(box->msg, box->index, n).len > 0) bits |= (lua_Unsigned)1 << n;
+    lua_pushinteger(L, (lua_Integer)bits);
     return 1;
 }
 
@@ -198,7 +215,8 @@ void segment_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         { "get", segment_get }, { "raw", segment_raw }, { "field", segment_field },
-        { "all", segment_all }, { "one", segment_one }, { "count", segment_count }, { NULL, NULL }
+        { "all", segment_all }, { "one", segment_one }, { "count", segment_count },
+        { "present", segment_present }, { NULL, NULL }
     };
 
     box_type(L, SEGMENT_TYPE, NULL, NULL);
@@ -207,4 +225,5 @@ void segment_open(lua_State *L)
     lua_pushcclosure(L, segment_index, 1);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
+    vm_of(L)->segments = box_kind_of(L, SEGMENT_TYPE);
 }

@@ -4,6 +4,9 @@
  *   value:get(n [, m])   component n (its subcomponent m) as text; of a component,
  *                        subcomponent n. nil when empty, hl7.null for ""
  *   value:sub(n)         component n as a value of its own, nil when empty
+ *   value:unpack(n [, m])  the first n components, or subcomponents of component m,
+ *                        as n results: text without blanks around it, else nil, for
+ *                        "" too
  *   value:text()         the whole first component
  *   value:raw()          as it was sent
  *   value:count()        of repetitions
@@ -36,10 +39,10 @@ void text_push(lua_State *L, const hl7_msg *m, slice raw)
 
 void value_push(lua_State *L, const hl7_msg *m, slice raw, value_level level, bool opaque)
 {
-    value_box *box = lua_newuserdatauv(L, sizeof *box, 0);
+    vm *v = vm_of(L);
+    value_box *box = box_new(L, &v->values, sizeof *box);
 
-    *box = (value_box){ m, raw, vm_of(L)->generation, level, opaque };
-    luaL_setmetatable(L, VALUE_TYPE);
+    *box = (value_box){ m, raw, v->generation, level, opaque };
 }
 
 void field_push(lua_State *L, const hl7_msg *m, size_t segment, size_t field)
@@ -63,9 +66,10 @@ bool value_is_empty(const hl7_msg *m, slice raw)
 
 static const value_box *check_value(lua_State *L)
 {
-    const value_box *box = luaL_checkudata(L, 1, VALUE_TYPE);
+    const vm *v = vm_of(L);
+    const value_box *box = box_check(L, 1, &v->values, VALUE_TYPE);
 
-    luaL_argcheck(L, box->generation == vm_of(L)->generation, 1, "field used after its run ended");
+    luaL_argcheck(L, box->generation == v->generation, 1, "field used after its run ended");
     return box;
 }
 
@@ -103,6 +107,56 @@ static int value_get(lua_State *L)
                   "a component has only subcomponents");
     text_push(L, box->msg, part_of(box, comp, sub));
     return 1;
+}
+
+#define UNPACK_MAX 64
+
+/* What %s matches. */
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+/* Text as text_push gives it, without the blanks that senders pad with; nil for the
+ * null, which within a datatype says no more than that there is nothing. */
+static void push_trimmed(lua_State *L, const hl7_msg *m, slice raw)
+{
+    vm *v = vm_of(L);
+
+    if (raw.len == 0 || hl7_is_null(raw)) {
+        lua_pushnil(L);
+        return;
+    }
+    if (memchr(raw.ptr, hl7_delims_of(m)->escape, raw.len) != NULL) {
+        arena_reset(&v->scratch);
+        raw = hl7_unescape(&v->scratch, m, raw);
+    }
+    while (raw.len > 0 && is_space(raw.ptr[0])) raw = slice_from(raw, 1);
+    while (raw.len > 0 && is_space(raw.ptr[raw.len - 1])) raw.len--;
+    if (raw.len == 0) lua_pushnil(L);
+    else lua_pushlstring(L, raw.ptr, raw.len);
+}
+
+static int value_unpack(lua_State *L)
+{
+    const value_box *box = check_value(L);
+    lua_Integer n = luaL_checkinteger(L, 2);
+    const hl7_delims *d = hl7_delims_of(box->msg);
+    bool components = box->level != VALUE_COMPONENT && lua_isnoneornil(L, 3);
+    slice rest = repetition_of(box);
+    char separator = components ? d->component : d->subcomponent;
+
+    luaL_argcheck(L, n >= 1 && n <= UNPACK_MAX, 2, "1 to 64 components");
+    luaL_argcheck(L, box->level != VALUE_COMPONENT || lua_isnoneornil(L, 3), 3,
+                  "a component has only subcomponents");
+    if (!lua_isnoneornil(L, 3)) rest = part_of(box, check_number(L, 3), 0);
+    if (box->opaque) separator = 0;
+    luaL_checkstack(L, (int)n, "too many components");
+    for (lua_Integer i = 0; i < n; i++) {
+        slice part = rest;
+        if (separator == 0) rest = SLICE_NONE;
+        else part = slice_cut(rest, separator, &rest);
+        if (components && !box->opaque) part = hl7_part(part, d->subcomponent, 1);
+        push_trimmed(L, box->msg, part);
+    }
+    return (int)n;
 }
 
 static int value_sub(lua_State *L)
@@ -157,10 +211,11 @@ static int value_empty(lua_State *L)
 void lib_value_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        { "get", value_get },     { "sub", value_sub },         { "text", value_text },
-        { "raw", value_raw },     { "count", value_count },     { "is_null", value_is_null },
-        { "is_empty", value_empty }, { NULL, NULL }
+        { "get", value_get },     { "sub", value_sub },         { "unpack", value_unpack },
+        { "text", value_text },   { "raw", value_raw },         { "count", value_count },
+        { "is_null", value_is_null }, { "is_empty", value_empty }, { NULL, NULL }
     };
 
     box_type(L, VALUE_TYPE, NULL, methods);
+    vm_of(L)->values = box_kind_of(L, VALUE_TYPE);
 }

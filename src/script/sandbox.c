@@ -89,6 +89,37 @@ void box_type(lua_State *L, const char *type, const luaL_Reg *meta, const luaL_R
     lua_pop(L, 1);
 }
 
+box_kind box_kind_of(lua_State *L, const char *type)
+{
+    box_kind kind;
+
+    (void)luaL_getmetatable(L, type);
+    kind.meta = lua_topointer(L, -1);
+    kind.ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return kind;
+}
+
+void *box_new(lua_State *L, const box_kind *kind, size_t size)
+{
+    void *box = lua_newuserdatauv(L, size, 0);
+
+    (void)lua_rawgeti(L, LUA_REGISTRYINDEX, kind->ref);
+    (void)lua_setmetatable(L, -2);
+    return box;
+}
+
+void *box_check(lua_State *L, int index, const box_kind *kind, const char *type)
+{
+    void *box = lua_touserdata(L, index);
+
+    if (box != NULL && lua_getmetatable(L, index) != 0) {
+        bool same = lua_topointer(L, -1) == kind->meta;
+        lua_pop(L, 1);
+        if (same) return box;
+    }
+    return luaL_checkudata(L, index, type);       /* which says what it is instead */
+}
+
 /* ---- base functions that differ from Lua's --------------------------------------- */
 
 static int base_tostring(lua_State *L)

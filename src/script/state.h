@@ -24,6 +24,10 @@ typedef struct run_result {
     size_t             bytes;            /* against limits.output */
 } run_result;
 
+/* A kind of box that is made and looked at for every field: its metatable by number
+ * in the registry, and by address, which no other value has. */
+typedef struct box_kind { int ref; const void *meta; } box_kind;
+
 struct vm {
     lua_State       *L;
     vm_limits        limits;
@@ -44,6 +48,7 @@ struct vm {
     size_t           held_before;        /* by `mem` when the run began */
     arena            scratch;            /* for the length of one C function */
     run_result       result;
+    box_kind         segments, values;
 
     char             error[256];         /* of the run that failed */
     char             trace[1024];
@@ -131,6 +136,11 @@ void field_push(lua_State *L, const hl7_msg *m, size_t segment, size_t field);
 
 /* A metatable `type` with these methods: locked, known by name. */
 void box_type(lua_State *L, const char *type, const luaL_Reg *meta, const luaL_Reg *methods);
+
+/* The same kind without a search for its name. box_check raises as luaL_checkudata does. */
+box_kind box_kind_of(lua_State *L, const char *type);             /* [-0, +0, m] */
+void *box_new(lua_State *L, const box_kind *kind, size_t size);   /* [-0, +1, m] */
+void *box_check(lua_State *L, int index, const box_kind *kind, const char *type);
 
 /* ---- Lua <-> JSON (lua_json.c) --------------------------------------------- */
 

@@ -9,7 +9,7 @@ local fhir     = require "fhir"
 local identity = require "identity"
 local text     = require "text"
 
-local get, unpack, clean_code = text.get, text.unpack, text.code
+local get, clean_code = text.get, text.code
 local find, match, upper = string.find, string.match, string.upper
 local V2 = fhir.V2
 
@@ -42,7 +42,7 @@ end
 -- table, the translated coding comes first and the original stays behind it.
 local function codeable(rep, vocab, system)
   local code, display, name, alternate, alternate_display, alternate_name, version, alternate_version,
-        words, third, third_display, third_name, third_version = unpack(rep, 13)
+        words, third, third_display, third_name, third_version = rep:unpack(13)
   local first = coding(code, display, name, version, system)
   local second = (alternate or alternate_display)
                  and coding(alternate, alternate_display, alternate_name, alternate_version) or nil
@@ -77,7 +77,7 @@ end
 function coded.Coding(row)
   local vocab, system = row.vocab, row.system
   return function(rep)
-    local code, display, name, _, _, _, version = unpack(rep, 7)
+    local code, display, name, _, _, _, version = rep:unpack(7)
     code = clean_code(code)
     if vocab and code then
       local to, to_system, to_display = codes.find(vocab, code)

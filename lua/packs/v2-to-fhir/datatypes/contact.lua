@@ -4,7 +4,7 @@ local fhir  = require "fhir"
 local text  = require "text"
 local time  = require "datatypes.time"
 
-local get, unpack = text.get, text.unpack
+local get = text.get
 local find, lower = string.find, string.lower
 local SD = fhir.SD
 
@@ -21,7 +21,7 @@ end
 function contact.XAD()
   return function(rep)
     local street, other, city, state, zip, country, kind, _, county, tract, _, range, from, to =
-      unpack(rep, 14)
+      rep:unpack(14)
     local line = add(nil, street)
     if street and (rep:get(1, 2) or rep:get(1, 3)) then
       line = add(line, get(rep, 1, 2))
@@ -91,7 +91,7 @@ function contact.XTN(row)
   local default_use, fixed_use = row.use, row.fixed_use
   return function(rep)
     local whole, use, equipment, email, country, area, number, extension, _, _, _, unformatted, from, to =
-      unpack(rep, 14)
+      rep:unpack(14)
     local system = equipment and (SYSTEM[equipment] or SYSTEM_BY_LOWER[lower(equipment)]) or nil
     local value, extensions
     if system == "email" then

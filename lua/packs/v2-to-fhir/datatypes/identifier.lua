@@ -11,7 +11,7 @@ local identity = require "identity"
 local text     = require "text"
 local time     = require "datatypes.time"
 
-local get, unpack, clean, code_of = text.get, text.unpack, text.clean, text.code
+local get, clean, code_of = text.get, text.clean, text.code
 local SD = fhir.SD
 
 local identifier = { of_text = {} }
@@ -28,12 +28,12 @@ end
 function identifier.CX(row)
   local kind, typed = row.kind, row.type ~= false
   return function(rep)
-    local value, digit, scheme, namespace, code, _, from, to = unpack(rep, 8)
+    local value, digit, scheme, namespace, code, _, from, to = rep:unpack(8)
     if value == nil then return nil end
     local id, id_type
     -- The parts of an authority that is more than a name, or has none.
     if namespace == nil or rep:get(4, 2) then
-      namespace, id, id_type = unpack(rep, 3, 4)
+      namespace, id, id_type = rep:unpack(3, 4)
     end
     code = code and code_of(code)
     local shown = code or (typed and kind) or nil
@@ -64,7 +64,7 @@ end
 function identifier.EI(row)
   local kind, typed = row.kind, row.type ~= false
   return function(rep)
-    local value, namespace, id, id_type = unpack(rep, 4)
+    local value, namespace, id, id_type = rep:unpack(4)
     return entity(value, namespace, id, id_type, kind, typed)
   end
 end
@@ -74,7 +74,7 @@ end
 function identifier.EIP(row)
   local half, kind, typed = row.half, row.kind, row.type ~= false
   return function(rep)
-    local value, namespace, id, id_type = unpack(rep, 4, half)
+    local value, namespace, id, id_type = rep:unpack(4, half)
     return entity(value, namespace, id, id_type, kind, typed)
   end
 end

@@ -4,7 +4,7 @@ local fhir  = require "fhir"
 local text  = require "text"
 local time  = require "datatypes.time"
 
-local get, unpack = text.get, text.unpack
+local get = text.get
 local SD  = fhir.SD
 
 -- FN.2 to FN.5, in the order of the subcomponents (FN[HumanName] 4-11).
@@ -18,7 +18,7 @@ local name = {}
 -- FN's other parts; the first is the family itself.
 local function family_extensions(rep, comp)
   local list
-  local _, own_prefix, own, partner_prefix, partner = unpack(rep, 5, comp)
+  local _, own_prefix, own, partner_prefix, partner = rep:unpack(5, comp)
   for sub, value in pairs { [2] = own_prefix, [3] = own, [4] = partner_prefix, [5] = partner } do
     list = list or {}
     list[#list + 1] = { url = OWN_AND_PARTNER[sub], valueString = value }
@@ -62,7 +62,7 @@ end
 function name.XPN()
   return function(rep)
     local family, given, middle, suffix, prefix, degree, use, _, _, range, _, from, to, professional =
-      unpack(rep, 14)
+      rep:unpack(14)
     local out = human_name(rep, 1, family, given, middle, suffix, prefix, use, degree, professional)
     if out and (from or to or range) then out.period = period(rep, from, to, range and 10) end
     return out

@@ -4,7 +4,7 @@ local coded = require "datatypes.coded"
 local fhir  = require "fhir"
 local text  = require "text"
 
-local get, unpack, clean = text.get, text.unpack, text.clean
+local get, clean = text.get, text.clean
 local decimal = fhir.decimal
 local find, match = string.find, string.match
 
@@ -12,7 +12,7 @@ local number = { of_text = {} }
 
 -- CWE[Quantity]: a unit, and its code when it names a system (rows 3 to 6).
 function number.unit(rep)
-  local code, shown, name = unpack(rep, 3)
+  local code, shown, name = rep:unpack(3)
   if code and name then
     return { unit = shown or code, code = text.code(code), system = coded.system_uri(name) }
   end

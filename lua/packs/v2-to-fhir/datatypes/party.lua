@@ -10,7 +10,7 @@ local scope    = require "scope"
 local text     = require "text"
 local names    = require "datatypes.name"
 
-local get, unpack, code_of = text.get, text.unpack, text.code
+local get, code_of = text.get, text.code
 
 local party = {}
 
@@ -63,14 +63,14 @@ function party.XCN()
     local raw = rep:raw()
     local met = scope.people[raw]
     if met then return { reference = met.reference, display = met.display } end
-    local value, family, given, middle, suffix, prefix, _, _, namespace, use, _, _, code = unpack(rep, 13)
+    local value, family, given, middle, suffix, prefix, _, _, namespace, use, _, _, code = rep:unpack(13)
     local name, shown = names.of_person(rep, family, given, middle, suffix, prefix, use)
     if value == nil and name == nil then return nil end
     local id, known
     if value then
       local universal, universal_type
       if namespace == nil or rep:get(9, 2) then
-        namespace, universal, universal_type = unpack(rep, 3, 9)
+        namespace, universal, universal_type = rep:unpack(3, 9)
       end
       id, known = identify(value, namespace, universal, universal_type, code and code_of(code),
                            "practitioner")
