@@ -41,7 +41,7 @@ static inline log_field log_why(const err_info *why)
 }
 
 #define log_line(level, event, ...) \
-    log_write((level), (event), (const log_field[]){ __VA_ARGS__ __VA_OPT__(,) { .kind = LOG_F_END } })
+    log_write((level), (event), (const log_field[]){ { .kind = LOG_F_END }, ##__VA_ARGS__, { .kind = LOG_F_END } } + 1)
 
 /* Any thread. `fields` ends with LOG_F_END. */
 void log_write(log_level level, const char *event, const log_field *fields);

@@ -19,7 +19,7 @@ static void put_ack(buf *out, const hl7_head *about, const answer *a, hl7_ack_co
     (void)clock_text(clock_real_us(), when);
     for (size_t i = 0; i < 19; i++)
         if (when[i] >= '0' && when[i] <= '9') hl7_time[n++] = when[i];
-    memcpy(hl7_time + n, "+0000", 5);
+    memcpy(hl7_time + n, "+0000", sizeof "+0000");
     ack.time.len = n + 5;
     hl7_ack_write(out, about, &ack);
 }

@@ -18,7 +18,7 @@ static const slice urn = slice_lit("urn:uuid:");
 
 /* ---- references -------------------------------------------------------------------- */
 
-typedef struct resolving { delivery *in; const delivery *from; } resolving;
+typedef struct resolving { const delivery *in, *from; } resolving;
 
 static void resolve_one(void *arg, slice element, json *reference)
 {
@@ -92,20 +92,33 @@ static void forget(deliverer *all, const delivery *d)
                        d->plan->entries[i].if_none_exist);
 }
 
-/* What we know has an id already: it is referred to by that, also where memory is merged. */
-static void recall(deliverer *all, delivery *d, int i)
+/* What we know has an id already: it is referred to by that, also where memory is merged. True
+ * when this is one of those. What was believed before a 412 is forgotten here. */
+static bool recall(deliverer *all, delivery *d, int i)
 {
     const plan_entry *p = &d->plan->entries[i];
     written_item item;
 
-    if (!p->owned || d->distrust || p->if_none_exist.len == 0) return;
-    if (!written_find(&all->memory, connector_of(d), slice_of(d->to->url), p->type, p->if_none_exist, &item)) return;
+    d->entries[i].type = d->entries[i].id = SLICE_NONE;
+    if (!p->owned || d->distrust || p->if_none_exist.len == 0) return false;
+    if (!written_find(&all->memory, connector_of(d), slice_of(d->to->url), p->type, p->if_none_exist, &item)) return false;
     d->entries[i].type = p->type;
     d->entries[i].id = arena_dup(&d->j->mem, item.resource_id);
+    return true;
 }
 
-/* The request for one entry: from memory where we know what the service holds. */
-static void prepare(deliverer *all, delivery *d, int i, fhir_bundle_entry *out)
+/* A copy that refers by the ids of memory. The plan's own keeps its urn:uuid until the service has
+ * answered: memory may be wrong. */
+static json *referring(const delivery *d, const json *resource)
+{
+    json *copy = json_copy(&d->j->mem, resource);
+
+    fhir_references(copy, resolve_one, &(resolving){ d, d });
+    return copy;
+}
+
+/* The request for one entry, of `resource`: from memory where we know what the service holds. */
+static void prepare(deliverer *all, delivery *d, int i, const json *resource, fhir_bundle_entry *out)
 {
     const plan_entry *p = &d->plan->entries[i];
     entry_state *st = &d->entries[i];
@@ -116,13 +129,13 @@ static void prepare(deliverer *all, delivery *d, int i, fhir_bundle_entry *out)
 
     st->known = false;
     st->believed = SLICE_NONE;
-    st->sent = fhir_without_nulls(mem, p->resource);
+    st->sent = fhir_without_nulls(mem, resource);
     *out = (fhir_bundle_entry){ .full_url = p->full_url, .resource = st->sent, .method = slice_lit("POST"), .url = p->type,
                                 .if_none_exist = p->if_none_exist };
     if (!p->owned || d->distrust || p->if_none_exist.len == 0) return;
     if (!written_find(&all->memory, connector_of(d), slice_of(d->to->url), p->type, p->if_none_exist, &item)) return;
     if (json_parse(mem, arena_dup(mem, item.text), &held, NULL) != ERR_OK) return;
-    st->sent = fhir_merge(mem, held, p->resource, &changed);
+    st->sent = fhir_merge(mem, held, resource, &changed);
     if (!changed) {                      /* nothing to write: the POST only finds it */
         st->believed = arena_dup(mem, item.version);
         return;
@@ -157,10 +170,13 @@ static verdict start_bundle(deliverer *all, delivery *d)
 {
     arena *mem = &d->j->mem;
     fhir_bundle_entry *entries = arena_array(mem, fhir_bundle_entry, (size_t)d->plan->entry_count);
+    bool known = false;
 
-    for (int i = 0; i < d->plan->entry_count; i++) recall(all, d, i);
-    call_resolve(d, d);
-    for (int i = 0; i < d->plan->entry_count; i++) prepare(all, d, i, &entries[i]);
+    for (int i = 0; i < d->plan->entry_count; i++) known |= recall(all, d, i);
+    for (int i = 0; i < d->plan->entry_count; i++) {
+        const json *resource = d->plan->entries[i].resource;
+        prepare(all, d, i, known ? referring(d, resource) : resource, &entries[i]);
+    }
     fhir_bundle_write(&d->body, SLICE_NONE, SLICE_NONE, entries, (size_t)d->plan->entry_count);
     d->kind = CALL_BUNDLE;
     start(all, d, "POST", SLICE_NONE, NULL, 0);
@@ -200,7 +216,7 @@ static verdict start_single(deliverer *all, delivery *d)
 
     d->at = next_single(d);
     call_resolve(d, d);
-    prepare(all, d, d->at, &e);
+    prepare(all, d, d->at, d->plan->entries[d->at].resource, &e);
     json_write(&d->body, e.resource);
     d->kind = CALL_SINGLE;
     if (e.if_match.len > 0) extra = arena_printf(&d->j->mem, "If-Match: %.*s", (int)e.if_match.len, e.if_match.ptr);
@@ -263,7 +279,7 @@ static void settle(delivery *d, int i, int status, slice type, slice resource_id
     st->version = arena_dup(mem, version);
     /* After a lost answer our own creation is found, not made. */
     st->find = st->id.len == 0;
-    st->created = status == 201 || (d->maybe_sent && !st->known && slice_is(version, "1"));
+    st->created = status == 201 || (d->maybe_sent && !st->known && st->believed.len == 0 && slice_is(version, "1"));
     if (st->known || status == 201) return;
     st->read = p->owned && p->if_none_exist.len > 0 && !(st->believed.len > 0 && slice_eq(st->believed, version));
 }

@@ -49,6 +49,7 @@ static void close_parts(engine *e)
             flow_abandon(j);
         }
     }
+    (void)uv_timer_stop(&e->tick);       /* it looks at parts that are going now */
     intake_give_up(e);
     e->parts = 5;
     if (e->ears != NULL) { e->parts++; pg_close(e->ears, part_closed, e); }

@@ -87,12 +87,12 @@ static void on_broker_answer(jsCtx *js, natsMsg *msg, jsPubAck *ack, jsPubAckErr
 
 static void publish(relay *r, jsCtx *js, const event *ev)
 {
-    char subject[512], event_id[ID_MAX + 1];
+    char *subject = mem_dup(ev->subject), event_id[ID_MAX + 1];
     jsPubOptions options;
     natsMsg *msg = NULL;
     natsStatus s;
 
-    (void)slice_cstr(ev->subject, subject, sizeof subject);
+
     (void)slice_cstr(ev->event_id, event_id, sizeof event_id);
     (void)jsPubOptions_Init(&options);
     options.MsgId = event_id;
@@ -100,6 +100,7 @@ static void publish(relay *r, jsCtx *js, const event *ev)
     s = js == NULL ? NATS_CONNECTION_CLOSED : natsMsg_Create(&msg, subject, NULL, ev->payload.ptr, (int)ev->payload.len);
     if (s == NATS_OK) s = js_PublishMsgAsync(js, &msg, &options);
     natsMsg_Destroy(msg);                /* NULL once the library has it */
+    free(subject);
     if (s != NATS_OK) answer_put(r, event_id, false);
 }
 

@@ -21,6 +21,37 @@ static void read_pattern(lua_State *L, slice text, bool anchors, pattern *out)
     if (wrong != NULL) (void)luaL_error(L, "%s", wrong);
 }
 
+/* find and match are called with few patterns, over and over: those are kept as they
+ * were read. They call nothing that could take the place of one in use. */
+#define KEPT 32
+#define KEPT_LEN 31
+
+struct kept_patterns {
+    struct { uint8_t len; char text[KEPT_LEN]; pattern p; } at[KEPT];
+};
+
+static const pattern *keep_pattern(lua_State *L, slice text, pattern *own)
+{
+    vm *v = vm_of(L);
+    uint32_t hash = (uint32_t)text.len;
+
+    if (text.len == 0 || text.len > KEPT_LEN) {
+        read_pattern(L, text, true, own);
+        return own;
+    }
+    for (size_t i = 0; i < text.len; i++) hash = hash * 31 + (unsigned char)text.ptr[i];
+    if (v->patterns == NULL) v->patterns = arena_new(&v->own, struct kept_patterns);
+    size_t slot = (hash ^ hash >> 16) % KEPT;
+    pattern *p = &v->patterns->at[slot].p;
+    if (v->patterns->at[slot].len == text.len && memcmp(v->patterns->at[slot].text, text.ptr, text.len) == 0)
+        return p;
+    v->patterns->at[slot].len = 0;       /* in case that this one is none */
+    read_pattern(L, text, true, p);
+    v->patterns->at[slot].len = (uint8_t)text.len;
+    memcpy(v->patterns->at[slot].text, text.ptr, text.len);
+    return p;
+}
+
 /* A match that is nowhere because the budget ended is no answer. */
 static const char *match_or_raise(lua_State *L, match *m, const char *from)
 {
@@ -91,9 +122,13 @@ static int find_or_match(lua_State *L, bool find)
         lua_pushinteger(L, hit - s.ptr + (lua_Integer)text.len);
         return 2;
     }
-    pattern p;
-    read_pattern(L, text, true, &p);
-    match m = { .p = &p, .subject = s, .budget = &vm_of(L)->budget };
+    pattern own;
+    const pattern *p = keep_pattern(L, text, &own);
+    match m;                             /* its captures need no start */
+    m.p = p;
+    m.subject = s;
+    m.budget = &vm_of(L)->budget;
+    m.spent = false;
     for (const char *at = s.ptr + from;; at++) {
         const char *end = match_or_raise(L, &m, at);
         if (end != NULL && !find) return push_captures(L, &m, at, end, true);
@@ -102,7 +137,7 @@ static int find_or_match(lua_State *L, bool find)
             lua_pushinteger(L, end - s.ptr);
             return 2 + push_captures(L, &m, at, end, false);
         }
-        if (p.anchored || at == s.ptr + s.len) break;
+        if (p->anchored || at == s.ptr + s.len) break;
     }
     lua_pushnil(L);
     return 1;

@@ -116,7 +116,7 @@ static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /* Text as text_push gives it, without the blanks that senders pad with; nil for the
  * null, which within a datatype says no more than that there is nothing. */
-static void push_trimmed(lua_State *L, const hl7_msg *m, slice raw)
+static void push_trimmed(lua_State *L, const hl7_msg *m, slice raw, bool escaped)
 {
     vm *v = vm_of(L);
 
@@ -124,7 +124,7 @@ static void push_trimmed(lua_State *L, const hl7_msg *m, slice raw)
         lua_pushnil(L);
         return;
     }
-    if (memchr(raw.ptr, hl7_delims_of(m)->escape, raw.len) != NULL) {
+    if (escaped) {
         arena_reset(&v->scratch);
         raw = hl7_unescape(&v->scratch, m, raw);
     }
@@ -134,28 +134,42 @@ static void push_trimmed(lua_State *L, const hl7_msg *m, slice raw)
     else lua_pushlstring(L, raw.ptr, raw.len);
 }
 
+/* Pushes the first `n` parts of `whole`; of a part with subparts the first of them.
+ * A mark of 0 separates nothing. */
+static void push_parts(lua_State *L, const hl7_msg *m, slice whole, int n, char mark, char submark)
+{
+    const char *at = whole.ptr, *end = at == NULL ? NULL : at + whole.len;
+    char escape = hl7_delims_of(m)->escape;
+
+    for (; n > 0 && at != NULL; n--) {
+        const char *from = at, *part_end = NULL;
+        bool escaped = false;
+        for (; at < end && (*at != mark || mark == 0); at++) {
+            if (part_end != NULL) continue;
+            if (*at == escape) escaped = true;
+            else if (*at == submark && submark != 0) part_end = at;
+        }
+        if (part_end == NULL) part_end = at;
+        push_trimmed(L, m, (slice){ from, (size_t)(part_end - from) }, escaped);
+        at = at < end ? at + 1 : NULL;
+    }
+    for (; n > 0; n--) lua_pushnil(L);
+}
+
 static int value_unpack(lua_State *L)
 {
     const value_box *box = check_value(L);
-    lua_Integer n = luaL_checkinteger(L, 2);
     const hl7_delims *d = hl7_delims_of(box->msg);
-    bool components = box->level != VALUE_COMPONENT && lua_isnoneornil(L, 3);
-    slice rest = repetition_of(box);
-    char separator = components ? d->component : d->subcomponent;
+    lua_Integer n = luaL_checkinteger(L, 2);
+    bool all = lua_isnoneornil(L, 3);
+    slice whole = all ? repetition_of(box) : part_of(box, check_number(L, 3), 0);
 
     luaL_argcheck(L, n >= 1 && n <= UNPACK_MAX, 2, "1 to 64 components");
-    luaL_argcheck(L, box->level != VALUE_COMPONENT || lua_isnoneornil(L, 3), 3,
-                  "a component has only subcomponents");
-    if (!lua_isnoneornil(L, 3)) rest = part_of(box, check_number(L, 3), 0);
-    if (box->opaque) separator = 0;
+    luaL_argcheck(L, box->level != VALUE_COMPONENT || all, 3, "a component has only subcomponents");
     luaL_checkstack(L, (int)n, "too many components");
-    for (lua_Integer i = 0; i < n; i++) {
-        slice part = rest;
-        if (separator == 0) rest = SLICE_NONE;
-        else part = slice_cut(rest, separator, &rest);
-        if (components && !box->opaque) part = hl7_part(part, d->subcomponent, 1);
-        push_trimmed(L, box->msg, part);
-    }
+    if (box->opaque) push_parts(L, box->msg, whole, (int)n, 0, 0);
+    else if (box->level == VALUE_COMPONENT || !all) push_parts(L, box->msg, whole, (int)n, d->subcomponent, 0);
+    else push_parts(L, box->msg, whole, (int)n, d->component, d->subcomponent);
     return (int)n;
 }
 

@@ -57,37 +57,92 @@ static void refuse(const writer *w, const place *p, const char *wrong)
 
 /* ---- scalars ------------------------------------------------------------------- */
 
+/* Counts output; raises when there is too much. */
+static void count_output(const writer *w, size_t bytes)
+{
+    if (bytes <= w->v->limits.output - w->v->result.bytes) w->v->result.bytes += bytes;
+    else state_output(w->L, bytes);
+}
+
 static bool is_dropped(char c)
 {
     return (unsigned char)c < 0x20 && c != '\t' && c != '\n' && c != '\r';
 }
 
-/* A copy in the run's arena. FHIR forbids the control characters that are dropped
- * (R4 2.24.0.1). */
-static slice copy_text(writer *w, const place *p, slice s)
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* ASCII without control characters, as most text is; eight bytes at a time. */
+static bool is_plain(slice s)
+{
+    size_t i = 0;
+
+    for (; s.len - i >= 8; i += 8) {
+        uint64_t word;
+        memcpy(&word, s.ptr + i, sizeof word);
+        if (((word | (word - EACH(0x20))) & EACH(0x80)) != 0) return false;
+    }
+    for (; i < s.len; i++)
+        if ((unsigned char)s.ptr[i] < 0x20 || (unsigned char)s.ptr[i] >= 0x80) return false;
+    return true;
+}
+
+/* A copy behind `before` bytes that the caller fills. */
+static char *copy_behind(arena *mem, size_t before, slice s)
+{
+    char *copy = arena_alloc(mem, before + s.len + 1);
+
+    if (s.len > 0) memcpy(copy + before, s.ptr, s.len);
+    copy[before + s.len] = '\0';
+    return copy;
+}
+
+/* What is written of a text: without the control characters that FHIR forbids (R4
+ * 2.24.0.1). Such a text is in `scratch`, any other where it was. */
+static slice checked_text(writer *w, const place *p, slice s)
 {
     size_t bad = 0, n = 0;
 
-    if (utf8_valid(s) != s.len) refuse(w, p, "text that is not UTF-8");
     if (budget_step(&w->v->budget, s.len / 8 + 1)) state_check(w->L);
-    state_output(w->L, s.len + 3);
+    count_output(w, s.len + 3);
+    if (is_plain(s)) return s;
+    if (utf8_valid(s) != s.len) refuse(w, p, "text that is not UTF-8");
     if (w->form == JSON_RESOURCE)
         for (size_t i = 0; i < s.len; i++) bad += is_dropped(s.ptr[i]);
-    if (bad == 0) return arena_dup(w->mem, s);
-    char *copy = arena_alloc(w->mem, s.len - bad + 1);
+    if (bad == 0) return s;
+    char *copy = arena_alloc(&w->v->scratch, s.len - bad + 1);
     for (size_t i = 0; i < s.len; i++)
         if (!is_dropped(s.ptr[i])) copy[n++] = s.ptr[i];
-    copy[n] = '\0';
     return (slice){ copy, n };
+}
+
+static slice copy_key(writer *w, const place *p, slice key)
+{
+    slice s = checked_text(w, p, key);
+
+    return (slice){ copy_behind(w->mem, 0, s), s.len };
+}
+
+/* A value and its text, in one piece. */
+static json *text_value(const writer *w, json_type type, slice text)
+{
+    char *both = copy_behind(w->mem, sizeof(json), text);
+    json *v = (json *)(void *)both;
+
+    *v = (json){ .type = type, .text = { both + sizeof *v, text.len } };
+    return v;
+}
+
+static json *string_value(writer *w, const place *p, slice text)
+{
+    slice s = checked_text(w, p, text);
+
+    return s.len == 0 && w->form == JSON_RESOURCE ? NULL : text_value(w, JSON_STRING, s);
 }
 
 static json *number_value(writer *w, slice text)
 {
-    json *v = json_new(w->mem, JSON_NUMBER);
-
-    v->text = text;
-    state_output(w->L, text.len + 1);
-    return v;
+    count_output(w, text.len + 1);
+    return text_value(w, JSON_NUMBER, text);
 }
 
 /* The shortest text that reads back as the same number; 3.0 is written 3. */
@@ -101,7 +156,7 @@ static json *float_value(writer *w, const place *p, double n)
         (void)snprintf(text, sizeof text, "%.*g", digits, n);
         if (strtod(text, NULL) == n) break;
     }
-    return number_value(w, arena_dup(w->mem, slice_of(text)));
+    return number_value(w, slice_of(text));
 }
 
 static json *integer_value(writer *w, lua_Integer n)
@@ -109,42 +164,98 @@ static json *integer_value(writer *w, lua_Integer n)
     char text[24];
 
     (void)snprintf(text, sizeof text, "%lld", (long long)n);
-    return number_value(w, arena_dup(w->mem, slice_of(text)));
+    return number_value(w, slice_of(text));
 }
 
 /* ---- tables ---------------------------------------------------------------------- */
 
 static json *any_value(writer *w, int index, const place *p, int depth);
 
+/* A member of a table that is being written: its value stays on Lua's stack, for
+ * the first of them; the others are looked up again. The key's text stays where it
+ * is while the table holds it. */
+typedef struct member {
+    slice key;
+    int   rank;
+    int   value;                         /* index in the stack; 0: to be looked up */
+} member;
+
+#define MEMBERS_HELD 64
+
+typedef struct shape {
+    size_t  strings, positions;
+    member *members;
+    size_t  room;
+} shape;
+
 static int key_rank(slice key)
 {
-    if (slice_is(key, "resourceType")) return 0;
-    if (slice_is(key, "id")) return 1;
-    if (slice_is(key, "meta")) return 2;
-    return 3;
+    switch (key.len) {
+    case 12: return memcmp(key.ptr, "resourceType", 12) == 0 ? 0 : 3;
+    case 2: return memcmp(key.ptr, "id", 2) == 0 ? 1 : 3;
+    case 4: return memcmp(key.ptr, "meta", 4) == 0 ? 2 : 3;
+    default: return 3;
+    }
 }
 
 static int by_key(const void *a, const void *b)
 {
-    const slice *x = a, *y = b;
-    int first = key_rank(*x), second = key_rank(*y);
+    const member *x = a, *y = b;
 
-    return first != second ? first - second : slice_cmp(*x, *y);
+    return x->rank != y->rank ? x->rank - y->rank : slice_cmp(x->key, y->key);
 }
 
-typedef struct shape { size_t strings, positions; } shape;
+/* Most objects have a few members. */
+static void sort_members(member *members, size_t count)
+{
+    if (count > 16) {
+        qsort(members, count, sizeof *members, by_key);
+        return;
+    }
+    for (size_t i = 1; i < count; i++) {
+        member moved = members[i];
+        size_t at = i;
+        for (; at > 0 && by_key(&moved, &members[at - 1]) < 0; at--) members[at] = members[at - 1];
+        members[at] = moved;
+    }
+}
 
+static member *next_member(writer *w, shape *s)
+{
+    if (s->strings == s->room) {
+        size_t room = s->room == 0 ? 16 : s->room * 2;
+        member *more = arena_alloc(&w->v->scratch, room * sizeof *more);
+        if (s->strings > 0) memcpy(more, s->members, s->strings * sizeof *more);
+        s->members = more;
+        s->room = room;
+    }
+    return &s->members[s->strings++];
+}
+
+/* Looks at all keys of the table at `t`; leaves values on the stack. */
 static shape shape_of(writer *w, int t, const place *p)
 {
     lua_State *L = w->L;
     shape s = { 0 };
+    int top = lua_gettop(L);
 
-    for (lua_pushnil(L); lua_next(L, t) != 0; lua_pop(L, 1)) {
+    lua_pushnil(L);
+    while (lua_next(L, t) != 0) {
         if (budget_step(&w->v->budget, 4)) state_check(L);
         if (lua_type(L, -2) == LUA_TSTRING) {
-            s.strings++;
+            member *m = next_member(w, &s);
+            m->key.ptr = lua_tolstring(L, -2, &m->key.len);
+            m->rank = key_rank(m->key);
+            m->value = 0;
+            if (s.strings <= MEMBERS_HELD) {
+                m->value = top + 2 * (int)s.strings;
+                lua_pushvalue(L, -2);    /* the key goes on top, where lua_next wants it */
+            } else {
+                lua_pop(L, 1);
+            }
         } else if (lua_isinteger(L, -2) && lua_tointeger(L, -2) > 0) {
             s.positions++;
+            lua_pop(L, 1);
         } else {
             refuse(w, p, "a key that is neither a name nor a position");
         }
@@ -159,7 +270,7 @@ static json *array_value(writer *w, int t, const shape *s, const place *p, int d
     lua_State *L = w->L;
     json *array = json_new(w->mem, JSON_ARRAY);
 
-    state_output(L, 2);
+    count_output(w, 2);
     for (lua_Integer i = 1; i <= (lua_Integer)s->positions; i++) {
         place here = { .up = p, .position = i };
         if (lua_rawgeti(L, t, i) == LUA_TNIL) refuse(w, &here, "a hole in an array");
@@ -174,23 +285,21 @@ static json *object_value(writer *w, int t, const shape *s, const place *p, int 
 {
     lua_State *L = w->L;
     json *object = json_new(w->mem, JSON_OBJECT);
-    slice *keys = arena_alloc(&w->v->scratch, (s->strings + 1) * sizeof *keys);
-    size_t n = 0;
 
-    state_output(L, 2);
-    /* The keys' text stays where it is while the table holds them. */
-    for (lua_pushnil(L); lua_next(L, t) != 0; lua_pop(L, 1))
-        keys[n].ptr = lua_tolstring(L, -2, &keys[n].len), n++;
-    if (n > 1) qsort(keys, n, sizeof *keys, by_key);
-    for (size_t i = 0; i < n; i++) {
-        place here = { .up = p, .key = keys[i] };
-        lua_pushlstring(L, keys[i].ptr, keys[i].len);
-        (void)lua_rawget(L, t);
-        json *v = any_value(w, lua_gettop(L), &here, depth + 1);
-        lua_pop(L, 1);
+    count_output(w, 2);
+    sort_members(s->members, s->strings);
+    for (size_t i = 0; i < s->strings; i++) {
+        const member *m = &s->members[i];
+        place here = { .up = p, .key = m->key };
+        if (m->value == 0) {
+            lua_pushlstring(L, m->key.ptr, m->key.len);
+            (void)lua_rawget(L, t);
+        }
+        json *v = any_value(w, m->value == 0 ? lua_gettop(L) : m->value, &here, depth + 1);
+        if (m->value == 0) lua_pop(L, 1);
         if (v == NULL) continue;
         json_push(object, v);            /* not json_set: the keys are known to differ */
-        v->key = copy_text(w, &here, keys[i]);
+        v->key = copy_key(w, &here, m->key);
     }
     return object->count == 0 && w->form == JSON_RESOURCE && depth > 0 ? NULL : object;
 }
@@ -207,13 +316,18 @@ static bool is_array_marked(lua_State *L, int t)
 static json *table_value(writer *w, int t, const place *p, int depth)
 {
     if (depth >= JSON_DEPTH) refuse(w, p, "nested too deeply, or within itself");
-    luaL_checkstack(w->L, 8, "nested too deeply");
+    luaL_checkstack(w->L, 2 * MEMBERS_HELD + 8, "nested too deeply");
     state_check(w->L);
+    int top = lua_gettop(w->L);
     shape s = shape_of(w, t, p);
-    if (s.positions == 0 && s.strings == 0 && w->form == JSON_RESOURCE && depth > 0) return NULL;
-    if (s.positions > 0 || (s.strings == 0 && is_array_marked(w->L, t)))
-        return array_value(w, t, &s, p, depth);
-    return object_value(w, t, &s, p, depth);
+    json *out = NULL;
+    if (s.positions > 0 || (s.strings == 0 && is_array_marked(w->L, t))) {
+        if (s.positions > 0 || w->form == JSON_PLAIN || depth == 0) out = array_value(w, t, &s, p, depth);
+    } else if (s.strings > 0 || w->form == JSON_PLAIN || depth == 0) {
+        out = object_value(w, t, &s, p, depth);
+    }
+    lua_settop(w->L, top);
+    return out;
 }
 
 /* NULL: to be left out. A null within a resource marks an element to be deleted,
@@ -227,24 +341,23 @@ static json *any_value(writer *w, int index, const place *p, int depth)
     switch (lua_type(L, index)) {
     case LUA_TNIL: return NULL;
     case LUA_TBOOLEAN:
-        state_output(L, 5);
+        count_output(w, 5);
         return json_new(w->mem, lua_toboolean(L, index) ? JSON_TRUE : JSON_FALSE);
     case LUA_TNUMBER:
         return lua_isinteger(L, index) ? integer_value(w, lua_tointeger(L, index))
                                        : float_value(w, p, lua_tonumber(L, index));
     case LUA_TSTRING:
         text.ptr = lua_tolstring(L, index, &text.len);
-        text = copy_text(w, p, text);
-        return text.len == 0 && w->form == JSON_RESOURCE ? NULL : json_string(w->mem, text);
+        return string_value(w, p, text);
     case LUA_TTABLE: return table_value(w, index, p, depth);
     default: break;
     }
     if (null_is(L, index)) {
         if (w->form == JSON_RESOURCE && depth != 1) return NULL;
-        state_output(L, 4);
+        count_output(w, 4);
         return json_new(w->mem, JSON_NULL);
     }
-    if (decimal_is(L, index, &text)) return number_value(w, arena_dup(w->mem, text));
+    if (decimal_is(L, index, &text)) return number_value(w, text);
     /* Not its text: a message's would be its content. */
     if (luaL_getmetafield(L, index, "__name") != LUA_TSTRING) lua_pushstring(L, luaL_typename(L, index));
     refuse(w, p, lua_pushfstring(L, "a %s, which JSON cannot hold", lua_tostring(L, -1)));

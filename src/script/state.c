@@ -7,24 +7,9 @@
 
 /* Garbage that a state may gather between two collections. Nothing is collected
  * while a script runs, unless its memory limit is near: a run then costs the
- * same whatever ran before it. */
-#define GARBAGE_KEPT ((size_t)1 << 20)
-
-static void *count_alloc(void *ud, void *ptr, size_t old, size_t want)
-{
-    vm *v = ud;
-
-    if (ptr == NULL) old = 0;            /* then `old` is a type tag */
-    if (want == 0) {
-        free(ptr);
-        v->used -= old;
-        return NULL;
-    }
-    if (want > old && want - old > v->limits.memory - v->used) return NULL;
-    void *grown = realloc(ptr, want);
-    if (grown != NULL) v->used = v->used - old + want;
-    return grown;
-}
+ * same whatever ran before it. Between runs all is collected at once, which costs
+ * less for each message than the generational steps do. */
+#define GARBAGE_KEPT ((size_t)2 << 20)
 
 static int on_panic(lua_State *L)
 {
@@ -167,9 +152,9 @@ err state_call(vm *v, lua_CFunction body, void *arg, arena *mem, uint64_t cpu_ns
     v->mem = NULL;
     v->input = NULL;
     arena_reset(&v->scratch);
-    if (!v->dead && v->used > v->settled + GARBAGE_KEPT) {
-        (void)lua_gc(L, LUA_GCSTEP, 0);
-        v->settled = v->used;
+    if (!v->dead && v->heap.used > v->settled + GARBAGE_KEPT) {
+        (void)lua_gc(L, LUA_GCCOLLECT);
+        v->settled = v->heap.used;
     }
     return e;
 }
@@ -187,9 +172,11 @@ err state_open(const vm_limits *limits, vm **out, err_info *why)
     vm *v = mem_zalloc(sizeof *v);
 
     v->limits = *limits;
+    v->heap.limit = limits->memory;
     v->generation = 1;
-    v->L = lua_newstate(count_alloc, v);
+    v->L = lua_newstate(heap_alloc, &v->heap);
     if (v->L == NULL) {
+        heap_close(&v->heap);
         free(v);
         return err_set(why, ERR_BUDGET, "memory budget of %g MiB is too small for a Lua state",
                        (double)limits->memory / 1048576);
@@ -197,7 +184,6 @@ err state_open(const vm_limits *limits, vm **out, err_info *why)
     *(vm **)lua_getextraspace(v->L) = v;
     v->budget.L = v->L;
     lua_atpanic(v->L, on_panic);
-    (void)lua_gc(v->L, LUA_GCGEN, 0, 0);
     (void)lua_gc(v->L, LUA_GCSTOP);
 
     err e = state_call(v, open_body, NULL, &v->own, limits->cpu_ns + 1000000000u,
@@ -206,7 +192,7 @@ err state_open(const vm_limits *limits, vm **out, err_info *why)
         state_close(v);
         return e;
     }
-    v->settled = v->used;
+    v->settled = v->heap.used;
     *out = v;
     return ERR_OK;
 }
@@ -215,6 +201,7 @@ void state_close(vm *v)
 {
     if (v == NULL) return;
     lua_close(v->L);
+    heap_close(&v->heap);
     arena_free(&v->scratch);
     arena_free(&v->own);
     free(v);

@@ -12,6 +12,7 @@
 
 #include "script/budget.h"
 #include "script/code_table.h"
+#include "script/heap.h"
 #include "script/timezone.h"
 #include "script/vm.h"
 
@@ -31,8 +32,8 @@ typedef struct box_kind { int ref; const void *meta; } box_kind;
 struct vm {
     lua_State       *L;
     vm_limits        limits;
-    size_t           used;               /* bytes that Lua holds */
-    size_t           settled;            /* … when it was last collected */
+    heap             heap;
+    size_t           settled;            /* heap.used when it was last collected */
     budget           budget;
     bool             dead;               /* a budget was spent: only to be closed */
     pack            *pack;               /* NULL in a state for a manifest */
@@ -49,6 +50,7 @@ struct vm {
     arena            scratch;            /* for the length of one C function */
     run_result       result;
     box_kind         segments, values;
+    struct kept_patterns *patterns;      /* of lib_string.c; in `own` */
 
     char             error[256];         /* of the run that failed */
     char             trace[1024];

@@ -340,10 +340,13 @@ err zone_get(slice name, const zone **out, err_info *why)
     (void)slice_cstr(name, text, sizeof text);
     (void)pthread_mutex_lock(&cache.lock);
     for (z = cache.zones; z != NULL && strcmp(z->name, text) != 0;) z = z->older;
-    if (z == NULL && (e = read_zone_file(text, &z, why)) == ERR_OK) {
-        memcpy(z->name, text, sizeof text);
-        z->older = cache.zones;
-        cache.zones = z;
+    if (z == NULL) {
+        e = read_zone_file(text, &z, why);
+        if (z != NULL) {                 /* set only when all went well */
+            memcpy(z->name, text, sizeof text);
+            z->older = cache.zones;
+            cache.zones = z;
+        }
     }
     (void)pthread_mutex_unlock(&cache.lock);
     *out = z;

@@ -70,7 +70,7 @@ err vm_open(pack *p, const vm_scope *scope, const vm_limits *limits, vm **out, e
         return e;
     }
     (void)lua_gc(v->L, LUA_GCCOLLECT);   /* what loading left behind */
-    v->settled = v->used;
+    v->settled = v->heap.used;
     *out = v;
     return ERR_OK;
 }
@@ -83,7 +83,7 @@ void vm_close(vm *v)
     pack_drop(p);
 }
 
-size_t vm_memory(const vm *v) { return v->used; }
+size_t vm_memory(const vm *v) { return v->heap.used; }
 slice vm_trace(const vm *v) { return slice_of(v->trace); }
 
 /* ---- running ----------------------------------------------------------------------------- */

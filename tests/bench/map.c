@@ -93,7 +93,7 @@ static uint64_t map_round(vm *v, arena *mem, slice message, int repeats, buf *ou
     return clock_cpu_ns() - start;
 }
 
-static void bench(vm *v, const char *name, slice message, int repeats, bool json)
+static void bench(vm *v, const char *name, slice message, int repeats, bool as_json)
 {
     uint64_t map_best = UINT64_MAX, parse_best = UINT64_MAX;
     arena mem = { 0 };
@@ -105,7 +105,7 @@ static void bench(vm *v, const char *name, slice message, int repeats, bool json
         if (alone < parse_best) parse_best = alone;
     }
     double value = repeats / ((double)map_best / 1e9), limit = repeats / ((double)parse_best / 1e9);
-    if (json)
+    if (as_json)
         printf("{\"bench\":\"map\",\"figure\":\"%s_messages_per_s\",\"value\":%.0f,\"unit\":\"messages/s\",\"limit\":%.0f,"
                "\"limit_is\":\"the same messages parsed only, same run\"}\n", name, value, limit);
     else
@@ -135,18 +135,18 @@ int main(int argc, char **argv)
 {
     const char *wanted = getenv("REPEATS");
     int repeats = wanted == NULL ? REPEATS : atoi(wanted);
-    bool json = argc > 1 && strcmp(argv[1], "--json") == 0;
+    bool as_json = argc > 1 && strcmp(argv[1], "--json") == 0;
     arena mem = { 0 };
 
-    if ((argc > 1 && !json && argv[1][0] == '-') || repeats <= 0) {
+    if ((argc > 1 && !as_json && argv[1][0] == '-') || repeats <= 0) {
         fprintf(stderr, "usage: bench_map [--json] [FILE...]\n");
         return 2;
     }
     vm *v = open_stock_pack(&mem);
-    for (int i = json ? 2 : 1; i < argc; i++) bench(v, "file", read_message(&mem, argv[i]), repeats, json);
-    if (argc == (json ? 2 : 1)) {
-        bench(v, "adt", read_message(&mem, TEST_DATA "/hl7-adt-a01.hl7"), repeats, json);
-        bench(v, "oru", laboratory_message(&mem), repeats / 3 + 1, json);
+    for (int i = as_json ? 2 : 1; i < argc; i++) bench(v, "file", read_message(&mem, argv[i]), repeats, as_json);
+    if (argc == (as_json ? 2 : 1)) {
+        bench(v, "adt", read_message(&mem, TEST_DATA "/hl7-adt-a01.hl7"), repeats, as_json);
+        bench(v, "oru", laboratory_message(&mem), repeats / 3 + 1, as_json);
     }
     vm_close(v);
     arena_free(&mem);

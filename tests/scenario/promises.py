@@ -363,8 +363,8 @@ def p6_immutable(x):
                 "insert into hl7_messages select * from hl7_messages on conflict (id) do update set raw_payload = 'x'"):
         refused = x.pg.refused(as_engine + sql, x.pg.engine_url)
         s.check("permission denied" in refused or "must be owner" in refused, f"the engine's role may not: {sql}", refused)
-    for column in ("raw_payload", "raw_bytes", "content_hash", "tenant_id"):
-        refused = x.pg.refused(f"update hl7_messages set {column} = default where tenant_id = 'fixed'")
+    for column in ("raw_payload", "raw_bytes", "content_hash", "connector_id"):
+        refused = x.pg.refused(f"update hl7_messages set {column} = 'x' where tenant_id = 'fixed'")
         s.check("immutable" in refused, f"nor may the owner change {column}", refused)
     s.equal(x.rows("fixed", "raw_payload, raw_bytes, content_hash"), before, "nothing has changed")
 

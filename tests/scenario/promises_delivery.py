@@ -183,6 +183,21 @@ def p4_refused_message(x):
             "replayed again, there is still one")
 
 
+def p4_poison(x):
+    """A message that the service cannot bear (500), while it serves others: not the target's fault."""
+    s, client = x.s, x.open("poison")
+    x.service.be("poison", (500, b"Mpoison"))
+    for n in range(3):
+        x.send(client, adt(f"poison-{n}", "Mpoison" if n == 0 else f"Mwell{n}"))
+        time.sleep(0.1)
+    for n in (1, 2):
+        x.ends(f"poison-{n}", "processed", 10)
+    s.check(True, "it does not hold up those of other patients")
+    s.equal(x.ends("poison-0", "dead_lettered", 30)["attempts"], 3, "and ends when its attempts are used up")
+    x.send(client, adt("poison-3", "Mwell3"))
+    x.ends("poison-3", "processed", 10)
+
+
 def p4_sent_again(x):
     """P2 and P4: what is dead is tried at once when its sender repeats it."""
     s, client = x.s, x.open("again", "--set", "max_attempts=1")
@@ -257,7 +272,7 @@ def p7_service_of_another(x):
     s.interop("rule", "add", "--type", "Encounter", "--url", secret, "--tenant", "owns")
     rule = x.pg.value("select id from fhir_routing_rules where active and resource_type = 'Encounter'")
     for tenant in ("owns", "other"):
-        x.send(x.open(tenant, "--set", "max_attempts=1"), adt("routed", visit=f"V{tenant}"))
+        x.send(x.open(tenant, "--set", "max_attempts=1"), adt("routed", visit=f"Vrouted-{tenant}"))
     status = "select processing_status from hl7_messages where tenant_id = '{}'"
     wait_for("both to end", lambda: [x.pg.value(status.format(t)) for t in ("owns", "other")] == ["processed", "dead_lettered"])
     asked = len(x.service.seen("vault"))
@@ -265,7 +280,7 @@ def p7_service_of_another(x):
     error = x.pg.value("select error_detail from hl7_messages where tenant_id = 'other'")
     s.check("Encounter" in error, "another tenant's message is refused, and says which rule", error)
     s.equal(x.pg.value("select count(*) n from hl7_deliveries where tenant_id = 'other'"), 0, "nothing of it goes anywhere")
-    s.equal(sum(b"Vother" in r[3] or "Vother" in r[2] for r in x.service.requests), 0, "and nothing of it reached any service")
+    s.equal(sum(b"Vrouted-other" in r[3] or "Vrouted-other" in r[2] for r in x.service.requests), 0, "and nothing of it reached any service")
     s.interop("rule", "deactivate", rule)
 
 
@@ -317,7 +332,7 @@ def p7_starving(x):
 
 
 CASES = [p4_answer_lost, p4_answer_lost_single, p4_killed_in_between, p4_service_503, p4_service_401, p4_service_gone,
-         p4_refused_message, p4_sent_again, p4_retries, p4_two_targets,
+         p4_refused_message, p4_poison, p4_sent_again, p4_retries, p4_two_targets,
          p7_same_mrn, p7_service_of_another, p7_script_names_service, p7_starving]
 
 

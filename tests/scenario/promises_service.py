@@ -4,6 +4,7 @@ demo store. Its base is http://127.0.0.1:PORT/TENANT/fhir, and each tenant has a
     pass             hands on, answers
     drop             hands on, then closes the connection without the answer
     a number         answers with that status, and hands nothing on
+    (number, words)  the same, to requests that hold these words; the others pass
 """
 import http.client
 import json
@@ -90,6 +91,8 @@ class Service:
         _, tenant, rest = request.path.split("/", 2)
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         mood = self.mood(tenant)
+        if isinstance(mood, tuple):
+            mood = mood[0] if mood[1] in body or mood[1] in rest.encode() else "pass"
         if isinstance(mood, int):
             self.requests.append((tenant, request.command, rest, body, mood))
             self.reply(request, mood, [], json.dumps({"resourceType": "OperationOutcome", "issue": [

@@ -149,7 +149,7 @@ static void flat_memory(void **state)
         assert_int_equal(bench_run(&b, ADT), ERR_OK);
         if (i == 100) before = vm_memory(b.vm);
     }
-    assert_true(vm_memory(b.vm) < before + ((size_t)2 << 20));
+    assert_true(vm_memory(b.vm) < before + ((size_t)3 << 20));
     bench_close(&b);
 }
 

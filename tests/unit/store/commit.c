@@ -55,7 +55,7 @@ static int start_server(void **state)
 
 static int stop_server(void **state)
 {
-    char command[160];
+    char command[256];
 
     (void)state;
     (void)snprintf(command, sizeof command, "scripts/postgres stop %s/pg; rm -rf \"$(realpath %s/pg)\" %s", folder, folder, folder);
