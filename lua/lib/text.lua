@@ -1,33 +1,18 @@
 -- Reading text out of repetitions, as FHIR wants it.
 local hl7 = require "hl7"
 
-local byte, find, match, gsub = string.byte, string.find, string.match, string.gsub
-local NULL = hl7.null
+local find, match = string.find, string.match
 
 local text = {}
 
 -- Text without the blanks that senders pad with; nil for HL7's null, which
 -- within a datatype says no more than that there is nothing.
-local function clean(value)
-  if value == nil or value == NULL then return nil end
-  -- What begins with a blank or a control character sorts before "!".
-  if value < "!" or byte(value, -1) <= 32 then
-    value = match(value, "^%s*(.-)%s*$")
-    if value == "" then return nil end
-  end
-  return value
-end
+local clean = hl7.clean
 text.clean = clean
 
--- Component `comp` (and subcomponent `sub`) of a repetition; rep:unpack(n) gives the
--- first n at once.
-function text.get(rep, comp, sub)
-  local value = rep:get(comp, sub)
-  if value == nil then return nil end            -- as most are
-  if value == NULL then return nil end
-  if value < "!" or byte(value, -1) <= 32 then return clean(value) end
-  return value
-end
+-- get(rep, comp, sub): component `comp` (and subcomponent `sub`) of a repetition,
+-- clean; rep:unpack(n) gives the first n at once.
+text.get = hl7.part
 
 -- All of a repetition as one text, for ST, TX and FT: senders do not escape every
 -- `^` and `&`, and in these datatypes they can only be meant as they are.
@@ -47,11 +32,7 @@ function text.whole(rep)
 end
 
 -- As the type `code` wants it: no double blanks inside (FHIR R4, 2.24.0.1).
-function text.code(value)
-  value = clean(value)
-  if value and find(value, "%s%s") then value = gsub(value, "%s+", " ") end
-  return value
-end
+text.code = hl7.code
 
 -- A JSON number for NM text: HL7 allows "+5", ".5", "5." and "007" (chapter 2A);
 -- nil when it is no number.

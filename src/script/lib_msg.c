@@ -10,6 +10,9 @@
  *   msg.type event version control_id received tenant connector timezone settings
  *
  *   hl7.parse(text)      a message from text
+ *   hl7.clean(text)      without blanks around it; nil for "", nil and the null
+ *   hl7.code(text)       the same, and one blank for several in a row
+ *   hl7.part(value, n [, m])  component n (its subcomponent m) of a field's value, clean
  *
  * lib_segment.c has the segments. */
 #include "base/clock.h"
@@ -340,6 +343,10 @@ void lib_msg_open(lua_State *L)
         { "segments", msg_segments }, { "copy", msg_copy }, { NULL, NULL }
     };
     static const luaL_Reg meta[] = { { "__tostring", msg_tostring }, { NULL, NULL } };
+    static const luaL_Reg functions[] = {
+        { "parse", hl7_parse_text }, { "clean", text_clean }, { "code", text_code },
+        { "part", value_part },      { NULL, NULL }
+    };
 
     box_type(L, MSG_TYPE, meta, NULL);
     (void)luaL_getmetatable(L, MSG_TYPE);
@@ -354,8 +361,7 @@ void lib_msg_open(lua_State *L)
     lua_setfield(L, LUA_REGISTRYINDEX, "field paths");
 
     lua_newtable(L);
-    lua_pushcfunction(L, hl7_parse_text);
-    lua_setfield(L, -2, "parse");
+    luaL_setfuncs(L, functions, 0);
     null_push(L);
     lua_setfield(L, -2, "null");
 }

@@ -114,6 +114,13 @@ static int value_get(lua_State *L)
 /* What %s matches. */
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
+static slice trimmed(slice s)
+{
+    while (s.len > 0 && is_space(s.ptr[0])) s = slice_from(s, 1);
+    while (s.len > 0 && is_space(s.ptr[s.len - 1])) s.len--;
+    return s;
+}
+
 /* Text as text_push gives it, without the blanks that senders pad with; nil for the
  * null, which within a datatype says no more than that there is nothing. */
 static void push_trimmed(lua_State *L, const hl7_msg *m, slice raw, bool escaped)
@@ -128,8 +135,7 @@ static void push_trimmed(lua_State *L, const hl7_msg *m, slice raw, bool escaped
         arena_reset(&v->scratch);
         raw = hl7_unescape(&v->scratch, m, raw);
     }
-    while (raw.len > 0 && is_space(raw.ptr[0])) raw = slice_from(raw, 1);
-    while (raw.len > 0 && is_space(raw.ptr[raw.len - 1])) raw.len--;
+    raw = trimmed(raw);
     if (raw.len == 0) lua_pushnil(L);
     else lua_pushlstring(L, raw.ptr, raw.len);
 }
@@ -171,6 +177,61 @@ static int value_unpack(lua_State *L)
     else if (box->level == VALUE_COMPONENT || !all) push_parts(L, box->msg, whole, (int)n, d->subcomponent, 0);
     else push_parts(L, box->msg, whole, (int)n, d->component, d->subcomponent);
     return (int)n;
+}
+
+/* hl7.part(value, n [, m]) -- component n (its subcomponent m) as unpack gives it. */
+int value_part(lua_State *L)
+{
+    const value_box *box = check_value(L);
+    size_t comp = luaL_opt(L, check_number, 2, 1), part = luaL_opt(L, check_number, 3, 1);
+    char escape = hl7_delims_of(box->msg)->escape;
+
+    luaL_argcheck(L, box->level != VALUE_COMPONENT || lua_isnoneornil(L, 3), 3,
+                  "a component has only subcomponents");
+    slice raw = part_of(box, comp, part);
+    push_trimmed(L, box->msg, raw, raw.len > 0 && memchr(raw.ptr, escape, raw.len) != NULL);
+    return 1;
+}
+
+/* The text at 1 without blanks around it; SLICE_NONE, and nil pushed, for nothing
+ * and for the null. */
+static slice clean_text(lua_State *L)
+{
+    slice text = SLICE_NONE, out;
+
+    lua_settop(L, 1);
+    if (!lua_isnil(L, 1) && !null_is(L, 1)) text.ptr = luaL_checklstring(L, 1, &text.len);
+    out = trimmed(text);
+    if (out.len == 0) lua_pushnil(L);
+    else if (out.len < text.len) lua_pushlstring(L, out.ptr, out.len);
+    return out;
+}
+
+/* hl7.clean(text) -- the result is on the top: the text itself, if it was clean. */
+int text_clean(lua_State *L)
+{
+    (void)clean_text(L);
+    return 1;
+}
+
+/* hl7.code(text) -- as FHIR's code wants it (R4 2.24.0.1): where there are blanks in a
+ * row, one for each run of them. */
+int text_code(lua_State *L)
+{
+    slice text = clean_text(L);
+    bool doubled = false;
+    luaL_Buffer out;
+
+    for (size_t i = 1; i < text.len && !doubled; i++)
+        doubled = is_space(text.ptr[i]) && is_space(text.ptr[i - 1]);
+    if (!doubled) return 1;
+    luaL_buffinit(L, &out);
+    for (size_t i = 0; i < text.len; i++) {
+        if (!is_space(text.ptr[i])) luaL_addchar(&out, text.ptr[i]);
+        else if (!is_space(text.ptr[i - 1])) luaL_addchar(&out, ' ');
+    }
+    luaL_pushresult(&out);
+    return 1;
 }
 
 static int value_sub(lua_State *L)

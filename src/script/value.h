@@ -19,4 +19,9 @@ void value_push(lua_State *L, const hl7_msg *m, slice raw, value_level level, bo
 /* Nothing, or nothing but separators. */
 bool value_is_empty(const hl7_msg *m, slice raw);
 
+/* Functions of `hl7`. */
+int value_part(lua_State *L);
+int text_clean(lua_State *L);
+int text_code(lua_State *L);
+
 #endif

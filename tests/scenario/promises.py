@@ -509,12 +509,35 @@ def p10_broker_away(x):
                 ["message.received", "message.processing", "message.processed"], "told once it is back, once, in order")
 
 
+def p10_broker_hangs(x):
+    """The broker hangs with events on their way to it, and dies: only what it acknowledged counts as published."""
+    s, port = x.s, x.open("hangs")
+    client = s.mllp(port)
+    client.exchange(adt("hang-0", "Mhang0"))
+    x.ended("hangs")
+    unpublished = "select count(*) n from outbox_events where tenant_id = 'hangs' and not published"
+    wait_for("publication", lambda: x.pg.value(unpublished) == 0)
+    x.nats.process.child.send_signal(signal.SIGSTOP)
+    for n in range(1, 4):
+        client.exchange(adt(f"hang-{n}", f"Mhang{n}"))
+    x.ended("hangs")
+    time.sleep(6)                        # longer than the relay waits for an acknowledgement
+    s.equal(x.pg.value(unpublished), 9, "what the broker does not acknowledge is not published")
+    x.nats.process.end(signal.SIGKILL)
+    x.nats.start()
+    wait_for("publication", lambda: x.pg.value(unpublished) == 0, 40)
+    told = subjects(x, "hangs")
+    for row in x.rows("hangs", "id"):
+        s.equal([kind for kind, event in told if event["subject"] == row["id"]],
+                ["message.received", "message.processing", "message.processed"], "told by the new one, once, in order")
+
+
 CASES = [p1_waits_for_the_insert, p1_waits_for_the_commit, p1_commit_fails, p1_synchronous_replication, p1_postgresql_dies,
          p1_refuses_fsync_off, p1_refuses_full_page_writes_off,
          p2_repeat, p2_together, p2_reused_refused, p2_reused_accepted, p2_no_sender, p2_quarantine_takes_no_id,
          p5_each_reason, p5_counted, p5_bytes_quota, p5_release,
          p6_immutable, p6_exact_bytes, p6_replay_uses_the_bytes, *P9_CASES,
-         p10_same_transaction, p10_every_change, p10_broker_away]
+         p10_same_transaction, p10_every_change, p10_broker_away, p10_broker_hangs]
 
 
 def main():

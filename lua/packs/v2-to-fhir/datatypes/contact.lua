@@ -20,15 +20,16 @@ end
 -- XAD[Address]
 function contact.XAD()
   return function(rep)
-    local street, other, city, state, zip, country, kind, _, county, tract, _, range, from, to =
-      rep:unpack(14)
+    local street, other, city, state, zip, country, kind, _, county, tract, _, range, from, to,
+          _, _, _, _, addressee = rep:unpack(19)
     local line = add(nil, street)
-    if street and (rep:get(1, 2) or rep:get(1, 3)) then
-      line = add(line, get(rep, 1, 2))
-      line = add(line, get(rep, 1, 3))
+    if street then
+      local _, name, number = rep:unpack(3, 1)
+      line = add(line, name)
+      line = add(line, number)
     end
     line = add(line, other)
-    line = add(line, get(rep, 19))
+    line = add(line, addressee)
     if not (line or city or state or zip or country or county) then return nil end
     local out = { line = line, city = city, state = state, postalCode = zip, country = country,
                   district = county, use = nil, type = nil }
@@ -90,8 +91,8 @@ end
 function contact.XTN(row)
   local default_use, fixed_use = row.use, row.fixed_use
   return function(rep)
-    local whole, use, equipment, email, country, area, number, extension, _, _, _, unformatted, from, to =
-      rep:unpack(14)
+    local whole, use, equipment, email, country, area, number, extension, _, _, _, unformatted, from, to,
+          _, _, _, rank = rep:unpack(18)
     local system = equipment and (SYSTEM[equipment] or SYSTEM_BY_LOWER[lower(equipment)]) or nil
     local value, extensions
     if system == "email" then
@@ -119,7 +120,6 @@ function contact.XTN(row)
       out.use = default_use
     end
     if from or to then out.period = time.period(from, to) end
-    local rank = get(rep, 18)
     if rank and find(rank, "^[1-9]%d*$") and #rank < 10 then out.rank = math.tointeger(rank) end
     return out
   end

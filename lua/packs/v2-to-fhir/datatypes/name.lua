@@ -19,6 +19,7 @@ local name = {}
 local function family_extensions(rep, comp)
   local list
   local _, own_prefix, own, partner_prefix, partner = rep:unpack(5, comp)
+  if not (own_prefix or own or partner) then return nil end
   for sub, value in pairs { [2] = own_prefix, [3] = own, [4] = partner_prefix, [5] = partner } do
     list = list or {}
     list[#list + 1] = { url = OWN_AND_PARTNER[sub], valueString = value }
@@ -32,9 +33,7 @@ end
 local function human_name(rep, at, family, given, middle, suffix, prefix, use, degree, professional)
   if family == nil and given == nil and middle == nil then return nil end
   local out = { family = family, prefix = prefix and { prefix } or nil }
-  if family and (rep:get(at, 2) or rep:get(at, 3) or rep:get(at, 5)) then
-    out._family = family_extensions(rep, at)
-  end
+  if family then out._family = family_extensions(rep, at) end
   if given then
     out.given = { given, middle }
   elseif middle then
