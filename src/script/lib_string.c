@@ -124,12 +124,9 @@ static int find_or_match(lua_State *L, bool find)
     }
     pattern own;
     const pattern *p = keep_pattern(L, text, &own);
-    match m;                             /* its captures need no start */
-    m.p = p;
-    m.subject = s;
-    m.budget = &vm_of(L)->budget;
-    m.spent = false;
+    match m = { .p = p, .subject = s, .budget = &vm_of(L)->budget };
     for (const char *at = s.ptr + from;; at++) {
+        if (!p->anchored) at = match_skip(&m, at);
         const char *end = match_or_raise(L, &m, at);
         if (end != NULL && !find) return push_captures(L, &m, at, end, true);
         if (end != NULL) {

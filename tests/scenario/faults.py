@@ -78,7 +78,8 @@ def configuration(x):
     refused(s, r"absent\.conf.*No such file", "run", "--config", os.path.join(s.folder, "absent.conf"))
     refused(s, r"INTEROP_HTTP.* takes HOST:PORT", "run", env={"INTEROP_HTTP": "8080"})
     refused(s, r"INTEROP_DATABASE_URL", "run", env={"INTEROP_DATABASE_URL": ""})
-    refused(s, r"write INTEROP_DATABASE_URL as postgresql://", "run", env={"INTEROP_DATABASE_URL": "postgresql://engine@/interop?hots=x"})
+    refused(s, r"write INTEROP_DATABASE_URL as postgresql://", "run",
+            env={"INTEROP_DATABASE_URL": "postgresql://engine@/interop?hots=x"})
 
 
 # ---- the database --------------------------------------------------------------------------------

@@ -274,13 +274,15 @@ def p7_service_of_another(x):
     for tenant in ("owns", "other"):
         x.send(x.open(tenant, "--set", "max_attempts=1"), adt("routed", visit=f"Vrouted-{tenant}"))
     status = "select processing_status from hl7_messages where tenant_id = '{}'"
-    wait_for("both to end", lambda: [x.pg.value(status.format(t)) for t in ("owns", "other")] == ["processed", "dead_lettered"])
+    wait_for("both to end", lambda: [x.pg.value(status.format(t)) for t in ("owns", "other")] ==
+             ["processed", "dead_lettered"])
     asked = len(x.service.seen("vault"))
     s.check(asked > 0, "the tenant that owns a service reaches it")
     error = x.pg.value("select error_detail from hl7_messages where tenant_id = 'other'")
     s.check("Encounter" in error, "another tenant's message is refused, and says which rule", error)
     s.equal(x.pg.value("select count(*) n from hl7_deliveries where tenant_id = 'other'"), 0, "nothing of it goes anywhere")
-    s.equal(sum(b"Vrouted-other" in r[3] or "Vrouted-other" in r[2] for r in x.service.requests), 0, "and nothing of it reached any service")
+    s.equal(sum(b"Vrouted-other" in r[3] or "Vrouted-other" in r[2] for r in x.service.requests), 0,
+            "and nothing of it reached any service")
     s.interop("rule", "deactivate", rule)
 
 
