@@ -1,5 +1,9 @@
 /* engine/plan.c -- groups resources by service in the order in which services first
- * appear, and finds references that cross from one service to another. */
+ * appear, and finds references that cross from one service to another.
+ *
+ * One delivery a service is the rule. Where services need each other's answers, though no
+ * resource does (a report here, its results there, their patient here again), a
+ * service gets its resources in several steps, each a delivery. */
 #include "engine/plan.h"
 
 #include "fhir/resource.h"
@@ -97,6 +101,86 @@ static bool has_circle(arena *mem, const plan *p)
     return left > 0;
 }
 
+/* ---- steps ------------------------------------------------------------------------ */
+
+typedef struct stepping {
+    const plan *plan;
+    int       **step;                    /* of each entry of each delivery */
+    int         delivery, entry;         /* whose references are walked */
+    bool        moved;
+} stepping;
+
+/* What is referred to comes no later on the same service, and earlier on another. */
+static void raise_step(void *arg, slice element, json *reference)
+{
+    stepping *s = arg;
+    const plan_delivery *own = &s->plan->deliveries[s->delivery];
+    int *mine = &s->step[s->delivery][s->entry], least = 0, delivery, entry;
+
+    (void)element;
+    if (!slice_starts(reference->text, urn)) return;
+    for (int i = 0; i < own->entry_count; i++) {
+        if (!slice_eq(own->entries[i].full_url, reference->text)) continue;
+        least = s->step[s->delivery][i];
+        if (*mine < least) { *mine = least; s->moved = true; }
+        return;
+    }
+    if (!plan_find(s->plan, reference->text, &delivery, &entry)) return;
+    least = s->step[delivery][entry] + 1;
+    if (*mine < least) { *mine = least; s->moved = true; }
+}
+
+/* The step of every entry; false when resources themselves refer in a circle across services. */
+static bool find_steps(arena *mem, const plan *p, int **step, int *most)
+{
+    stepping s = { .plan = p, .step = step, .moved = true };
+    int total = 0;
+
+    for (int i = 0; i < p->count; i++) {
+        step[i] = arena_array(mem, int, (size_t)p->deliveries[i].entry_count);
+        total += p->deliveries[i].entry_count;
+    }
+    for (*most = 0; s.moved && *most <= total;) {
+        s.moved = false;
+        for (s.delivery = 0; s.delivery < p->count; s.delivery++) {
+            for (s.entry = 0; s.entry < p->deliveries[s.delivery].entry_count; s.entry++) {
+                fhir_references(p->deliveries[s.delivery].entries[s.entry].resource, raise_step, &s);
+                if (step[s.delivery][s.entry] > *most) *most = step[s.delivery][s.entry];
+            }
+        }
+    }
+    return !s.moved;
+}
+
+/* The same plan with a delivery for each step of each service, the earlier ones first. */
+static bool split(arena *mem, plan *p)
+{
+    int **step = arena_array(mem, int *, (size_t)p->count), most, room = 0;
+    plan made = { 0 };
+
+    if (!find_steps(mem, p, step, &most)) return false;
+    for (int i = 0; i < p->count; i++) room += p->deliveries[i].entry_count;
+    made.deliveries = arena_array(mem, plan_delivery, (size_t)room + 1);     /* the next one is looked at too */
+    for (int i = 0; i < p->count; i++) {
+        const plan_delivery *whole = &p->deliveries[i];
+        for (int n = 0; n <= most; n++) {
+            plan_delivery *d = &made.deliveries[made.count];
+            for (int k = 0; k < whole->entry_count; k++) {
+                if (step[i][k] != n) continue;
+                if (d->entry_count == 0) d->entries = arena_array(mem, plan_entry, (size_t)whole->entry_count);
+                d->entries[d->entry_count++] = whole->entries[k];
+            }
+            if (d->entry_count == 0) continue;
+            d->to = whole->to;
+            d->rule_id = whole->rule_id;
+            made.count++;
+        }
+    }
+    *p = made;
+    for (int i = 0; i < p->count; i++) find_needs(mem, p, i);
+    return true;
+}
+
 err plan_make(arena *mem, const script_result *result, const routes *by, plan *out, err_info *why)
 {
     int most = (int)result->resource_count;
@@ -110,9 +194,9 @@ err plan_make(arena *mem, const script_result *result, const routes *by, plan *o
     }
     if (out->count < 2) return ERR_OK;
     for (int i = 0; i < out->count; i++) find_needs(mem, out, i);
-    if (has_circle(mem, out))
-        return err_set(why, ERR_REFUSED, "services of this message refer to each other in a circle: "
-                                         "route what refers to each other to one service");
+    if (has_circle(mem, out) && !split(mem, out))
+        return err_set(why, ERR_REFUSED, "resources of this message refer to each other in a circle across services: "
+                                         "route them to one service");
     return ERR_OK;
 }
 

@@ -1,5 +1,5 @@
-/* engine/plan.h -- from what a script returned to deliveries: one for each service, each
- * knowing whose answers it needs. Pure: the same result and routes give the same plan, so
+/* engine/plan.h -- from what a script returned to deliveries: one for each service (or several, see
+ * plan.c), each knowing whose answers it needs. Pure: the same result and routes give the same plan, so
  * that deliveries need not be stored with their content. */
 #ifndef ENGINE_PLAN_H
 #define ENGINE_PLAN_H
@@ -28,7 +28,7 @@ typedef struct plan {
 } plan;
 
 /* Places every resource by the routes `by`. ERR_REFUSED when a resource has no rule, a service is not one that the tenant reaches, or
- * services need each other's answers in a circle; `why` names type and rule. */
+ * resources on several services refer to each other in a circle; `why` names type and rule. */
 must_check err plan_make(arena *mem, const script_result *result, const routes *by, plan *out, err_info *why);
 
 /* Where an entry of the plan stands; false when no entry has this fullUrl. */

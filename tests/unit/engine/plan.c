@@ -196,11 +196,41 @@ static void test_refusals(void **state)
     arena_free(&mem);
 }
 
+/* A report on one service, its result on another, the patient of both on the first again. */
+static void test_steps(void **state)
+{
+    static const struct put puts[] = {
+        { "main", "urn:uuid:1", "{\"resourceType\":\"Patient\"}" },
+        { "lab", "urn:uuid:2", "{\"resourceType\":\"Observation\",\"subject\":{\"reference\":\"urn:uuid:1\"}}" },
+        { "main", "urn:uuid:3", "{\"resourceType\":\"DiagnosticReport\",\"subject\":{\"reference\":\"urn:uuid:1\"},"
+                                "\"result\":[{\"reference\":\"urn:uuid:2\"}]}" },
+    };
+    routes *r = all_routes();
+    arena mem = { 0 };
+    err_info why;
+    plan p;
+
+    (void)state;
+    assert_int_equal(plan_of(&mem, r, puts, 3, &p, &why), ERR_OK);
+    assert_int_equal(p.count, 3);
+    assert_true(p.deliveries[0].to == p.deliveries[1].to && p.deliveries[2].to != p.deliveries[0].to);
+    assert_true(slice_is(p.deliveries[0].entries[0].type, "Patient"));
+    assert_int_equal(p.deliveries[0].need_count, 0);
+    assert_true(slice_is(p.deliveries[1].entries[0].type, "DiagnosticReport"));
+    assert_int_equal(p.deliveries[1].need_count, 2);      /* the patient, and the result */
+    assert_int_equal(p.deliveries[1].needs[0], 0);
+    assert_int_equal(p.deliveries[1].needs[1], 2);
+    assert_int_equal(p.deliveries[2].need_count, 1);
+    assert_int_equal(p.deliveries[2].needs[0], 0);
+    routes_drop(r);
+    arena_free(&mem);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_precedence), cmocka_unit_test(test_no_rules), cmocka_unit_test(test_deliveries),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
