@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "engine/inside.h"
 
+#define TELL_AGAIN_NS UINT64_C(3000000000)
+
 enum { TICK_MS = 1000, CONNECTIONS_PER_HOST = 64, STORING_HIGH = 8192, STORING_LOW = 2048 };
 
 /* ---- configuration: loading and hearing of changes ------------------------------------------ */
@@ -221,6 +223,11 @@ static void on_feed_ready(void *arg, bool ready, const err_info *why)
     } else if (why->code == ERR_CONFIG) {                /* waiting does not mend a URL */
         e->fatal = *why;
     } else if (strcmp(e->store_why.text, why->text) != 0) {
+        bool first = e->store_why.text[0] == '\0';
+
+        /* A server that restarts gives a new reason every moment: they are told once in a while. */
+        if (!first && clock_ns() - e->store_told_ns < TELL_AGAIN_NS) return;
+        e->store_told_ns = clock_ns();
         e->store_why = *why;
         log_line(LOG_ERROR, "store.unavailable", log_why(why), log_word("then", "tried again until it answers"));
     }

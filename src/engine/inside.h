@@ -39,7 +39,8 @@ struct engine {
     unsigned      loading;               /* queries for connectors under way */
     bool          closing;
     err_info      fatal;                 /* code ERR_OK: none */
-    err_info      store_why;             /* why the database is not there */
+    err_info      store_why;             /* why the database is not there, as it was told */
+    uint64_t      store_told_ns;
     hasher       *hash;                  /* the loop's own */
     uv_timer_t    tick;                  /* once a second */
     unsigned      parts;                 /* that are still closing */
