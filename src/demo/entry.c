@@ -188,7 +188,7 @@ static void put_links(buf *out, const links *ls)
 void demo_write_begin(demo_write *w, const demo_scope *scope, bool with_links)
 {
     *w = (demo_write){ .scope = scope, .entries = buf_in(scope->mem), .links = with_links };
-    pg_array_begin(&w->locks, scope->mem);
+    pg_array_begin(&w->locks, scope->mem, PG_TEXT);
     buf_putc(&w->entries, '[');
 }
 

@@ -47,11 +47,13 @@ struct connector {
     lanes       lanes;                   /* transforming */
     list        jobs;
     size_t      job_count, held;         /* jobs in memory, their bytes */
-    int64_t     fed_seq;                 /* handed over so far */
-    int64_t     newest_seq;              /* stored so far */
-    int64_t     asked_seq;               /* newest_seq when the database was asked */
     bool        behind, feeding, caught_up_once;
     bool        from_start;              /* the next reading begins with the first open message */
+    int64_t     fed_seq;                 /* while behind: all open messages up to here were taken */
+    int64_t     read_seq;                /* how far this reading has come; at its begin fed_seq */
+    int64_t     highest_read;            /* of all readings */
+    int64_t     asked_floor;             /* ingest_floor when the database was asked */
+    uint64_t    dropped, asked_dropped;  /* stored and left to be read: until now, before this reading */
     bool        load_routes_again, load_pack_again;      /* it failed */
     bool        deliveries_fed;          /* open deliveries of before are all in memory or done */
     int64_t     delivery_seq;

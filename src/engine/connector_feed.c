@@ -2,8 +2,12 @@
  *
  * After a start first the deliveries that are open, by the messages that they belong to;
  * then messages that are not transformed. While a connector is behind, what is stored
- * stays in the database; it has caught up when a read found less than it asked for and
- * nothing was stored since. */
+ * stays in the database; it has caught up when a reading came to the end and nothing
+ * was stored since it began.
+ *
+ * Messages become visible in nearly the order of `seq`: a reading may pass over one
+ * that is still on its way. Up to ingest_floor there is none, so the next reading
+ * begins there; what it meets again is in memory or no longer open. */
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -28,25 +32,30 @@ static bool can_work(const connector *c)
            (slice_is(c->status, "active") || slice_is(c->status, "paused"));
 }
 
+/* What is stored from now on is left to be read. */
+static void fall_behind(connector *c)
+{
+    if (c->behind) return;
+    log_line(LOG_INFO, "connector.behind", log_id("connectorId", id_slice(&c->connector_id)));
+    c->behind = true;
+    c->fed_seq = c->read_seq = ingest_floor(c->e->in);
+}
+
 void connector_enter(connector *c, job *j)
 {
-    if (j->seq > c->newest_seq) c->newest_seq = j->seq;
     if (job_find(c->e, j->message_id.text) != NULL) {    /* it was read back before we heard of its commit */
         job_end(j);
         return;
     }
-    /* Of what was read back already, and not in memory: it has ended, or the reading passed it over
-     * (a replay draws its `seq` on another connection). The database knows. */
-    if (j->seq <= c->fed_seq) c->from_start = true;
-    if (c->behind || c->from_start || !can_work(c) || !connector_has_room(c)) {
-        if (!c->behind) log_line(LOG_INFO, "connector.behind", log_id("connectorId", id_slice(&c->connector_id)));
-        c->behind = true;
+    /* What a reading may have met, and is not in memory, has ended or was passed over: the database knows. */
+    if (c->behind || j->seq <= c->highest_read || !can_work(c) || !connector_has_room(c)) {
+        fall_behind(c);
+        c->dropped++;
         job_end(j);
         engine_balance(c->e);
         connector_feed(c);
         return;
     }
-    c->fed_seq = j->seq;
     flow_enter(j);
 }
 
@@ -84,6 +93,7 @@ static bool may_go_on(connector *c, err e, const err_info *why)
 static void on_messages(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
 {
     connector *c = arg;
+    int64_t last = 0;
     int rows;
 
     (void)count; (void)sqlstate;
@@ -95,16 +105,23 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
     for (int i = 0; i < rows; i++) {
         slice message_id = pg_cell(&results[1], i, MSG_ID);
         char text[ID_MAX + 1];
-        c->fed_seq = pg_cell_int(&results[1], i, MSG_SEQ);
+        last = pg_cell_int(&results[1], i, MSG_SEQ);
         if (job_find(c->e, slice_cstr(message_id, text, sizeof text)) != NULL) continue;
         flow_enter(job_from_row(c, &results[1], i));
     }
-    if (rows < READ_AT_ONCE && c->newest_seq == c->asked_seq) {
-        if (c->fed_seq < c->newest_seq) c->fed_seq = c->newest_seq;
+    if (last > c->highest_read) c->highest_read = last;
+    if (rows == READ_AT_ONCE) {
+        bool gapless = c->read_seq == c->fed_seq;        /* this reading passed over nothing so far */
+        c->read_seq = last;
+        if (gapless) c->fed_seq = last < c->asked_floor ? last : c->asked_floor;
+    } else if (c->dropped == c->asked_dropped) {
         if (c->caught_up_once) log_line(LOG_INFO, "connector.caught_up", log_id("connectorId", id_slice(&c->connector_id)));
         c->caught_up_once = true;
         c->behind = false;
         return;
+    } else {
+        if (c->read_seq == c->fed_seq) c->fed_seq = c->asked_floor;
+        c->read_seq = c->fed_seq;
     }
     connector_feed(c);
 }
@@ -164,14 +181,15 @@ void connector_feed(connector *c)
     if (c->deliveries_fed && !c->behind) return;
     if (c->job_count > half) return;     /* read in large pieces */
     c->feeding = true;
-    c->asked_seq = c->newest_seq;
     if (!c->deliveries_fed) {
         feed_deliveries(c->e->feed, c->tenant, id_slice(&c->connector_id), c->delivery_seq, READ_AT_ONCE, on_deliveries, c);
         return;
     }
-    if (c->from_start) c->fed_seq = 0;
+    if (c->from_start) c->fed_seq = c->read_seq = 0;
     c->from_start = false;
-    feed_messages(c->e->feed, c->tenant, id_slice(&c->connector_id), c->fed_seq, READ_AT_ONCE, on_messages, c);
+    c->asked_floor = ingest_floor(c->e->in);
+    if (c->read_seq == c->fed_seq) c->asked_dropped = c->dropped;
+    feed_messages(c->e->feed, c->tenant, id_slice(&c->connector_id), c->read_seq, READ_AT_ONCE, on_messages, c);
 }
 
 void connector_reread(connector *c)

@@ -88,16 +88,13 @@ static void add_missing(arena *mem, json *to, const json *from, const char *name
 static void merge_meta(arena *mem, json *result, const json *update)
 {
     const json *from = json_get(update, "meta");
-    json *meta = json_get(result, "meta");
+    json *held = json_get(result, "meta"), *meta = held;
 
     if (!json_is(from, JSON_OBJECT)) return;
-    if (!json_is(meta, JSON_OBJECT)) {
-        meta = json_new(mem, JSON_OBJECT);
-        json_set(result, slice_lit("meta"), meta);
-    }
+    if (!json_is(meta, JSON_OBJECT)) meta = json_new(mem, JSON_OBJECT);
     add_missing(mem, meta, from, "profile");
     add_missing(mem, meta, from, "tag");
-    if (meta->count == 0) json_remove(result, slice_lit("meta"));
+    if (meta != held && meta->count > 0) json_set(result, slice_lit("meta"), meta);
 }
 
 /* A member as it goes into a new resource. */

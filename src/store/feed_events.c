@@ -65,7 +65,7 @@ static pg_param id_array(arena *mem, const slice *ids, size_t count)
 {
     pg_array a;
 
-    pg_array_begin(&a, mem);
+    pg_array_begin(&a, mem, PG_TEXT);
     for (size_t i = 0; i < count; i++) pg_array_text(&a, ids[i]);
     return pg_array_end(&a);
 }

@@ -7,9 +7,12 @@
  * INSERT for each tenant cost twice as much at one row a tenant.)
  *
  * Rows are sorted by (tenant, connector, control id, sender), so that two batches
- * meet in the same order and cannot deadlock; `seq` is by arrival. What was
- * not inserted met a row with its id: that row, and those with ~2, ~3, … behind
- * the id, are read and compared by hash.
+ * meet in the same order and cannot deadlock; `seq` is by arrival.
+ *
+ * A batch is first tried as if all of its ids were new, which they nearly always are and
+ * which costs less. When one is not, the batch, and for a while each next one, goes by a
+ * statement that leaves such rows out. What was left out met a row with its id: that
+ * row, and those with ~2, ~3, … behind the id, are read and compared by hash.
  *
  * Operations are completed in the order of arrival, the inserted ones too: after a lost
  * connection the batch goes again together with what came since, and a frame that
@@ -23,32 +26,50 @@
 #include "base/hash.h"
 #include "base/log.h"
 
-enum { BATCH_ROOM = 512, CONTROL_ID_MAX = 199, PROBE = 16, MAX_CONNECTIONS = 16 };
+enum { BATCH_ROOM = 512, CONTROL_ID_MAX = 199, PROBE = 16, MAX_CONNECTIONS = 16, CAREFUL_BATCHES = 64 };
 
-static const pg_statement insert_batch = {
-    "ingest_insert",
-    "WITH batch AS MATERIALIZED (SELECT nextval('hl7_message_batch_seq') * 4096 AS base),"
-    " stored AS ("
-    "  INSERT INTO hl7_messages (tenant_id, id, connector_id, direction, message_type, message_control_id,"
-    "    sent_control_id, sending_app, sending_facility, receiving_app, raw_payload, raw_bytes,"
-    "    content_hash, lane_keys, received_at, seq)"
-    "  SELECT set_config('app.current_tenant_id', u.tenant, true), u.id, u.connector, 'inbound', u.type,"
-    "    u.cid, u.sent, u.app, u.facility, u.receiver, u.body, u.bytes, u.hash, u.keys::text[], u.received,"
-    "    batch.base + u.place"
-    "  FROM batch, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],"
-    "    $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bytea[], $13::text[], $14::timestamptz[],"
-    "    $15::int[]) AS u (tenant, id, connector, type, cid, sent, app, facility, receiver, body, bytes, hash,"
-    "    keys, received, place)"
+#define ROWS                                                                                                \
+    "unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],"  \
+    " $9::text[], $10::text[], $11::bytea[], $12::bytea[], $13::text[], $14::timestamptz[], $15::int[])"      \
+    " AS u (tenant, id, connector, type, cid, sent, app, facility, receiver, body, bytes, hash, keys, received, place)"
+
+#define INSERT_MESSAGES                                                                                     \
+    "WITH batch AS MATERIALIZED (SELECT nextval('hl7_message_batch_seq') * 4096 AS base),"                   \
+    " stored AS ("                                                                                           \
+    "  INSERT INTO hl7_messages (tenant_id, id, connector_id, direction, message_type, message_control_id,"  \
+    "    sent_control_id, sending_app, sending_facility, receiving_app, raw_payload, raw_bytes,"             \
+    "    content_hash, lane_keys, received_at, seq)"                                                         \
+    "  SELECT set_config('app.current_tenant_id', u.tenant, true), u.id, u.connector, 'inbound', u.type,"    \
+    "    u.cid, u.sent, u.app, u.facility, u.receiver, u.body, u.bytes, u.hash, u.keys::text[], u.received," \
+    "    batch.base + u.place"                                                                               \
+    "  FROM batch, " ROWS
+
+/* For s.tenant, s.id, s.connector, s.type. */
+#define INSERT_EVENTS                                                                                       \
+    " told AS ("                                                                                             \
+    "  INSERT INTO outbox_events (tenant_id, id, subject, event_type, payload, aggregate_id, aggregate_seq,"  \
+    "    created_at)"                                                                                        \
+    "  SELECT set_config('app.current_tenant_id', s.tenant, true), 'EVT_' || substr(s.id, 5),"               \
+    "    interop_subject(s.tenant, 'message.received'), 'message.received',"                                 \
+    "    interop_event('EVT_' || substr(s.id, 5), 'message.received', s.id,"                                 \
+    "      jsonb_build_object('connectorId', s.connector, 'messageType', s.type, 'status', 'pending')),"     \
+    "    s.id, 1, clock_timestamp() FROM "
+
+/* Result: the batch's base. */
+static const pg_statement insert_new = {
+    "ingest_insert_new",
+    INSERT_MESSAGES "),"
+    INSERT_EVENTS "unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS s (tenant, id, connector, type))"
+    " SELECT base FROM batch"
+};
+
+/* Result: id and seq of the rows whose ids were new. */
+static const pg_statement insert_unless_there = {
+    "ingest_insert_unless_there",
+    INSERT_MESSAGES
     "  ON CONFLICT DO NOTHING"
-    "  RETURNING tenant_id, id, connector_id, message_type, seq),"
-    " told AS ("
-    "  INSERT INTO outbox_events (tenant_id, id, subject, event_type, payload, aggregate_id, aggregate_seq, created_at)"
-    "  SELECT set_config('app.current_tenant_id', s.tenant_id, true), 'EVT_' || substr(s.id, 5),"
-    "    interop_subject(s.tenant_id, 'message.received'), 'message.received',"
-    "    interop_event('EVT_' || substr(s.id, 5), 'message.received', s.id,"
-    "      jsonb_build_object('connectorId', s.connector_id, 'messageType', s.message_type, 'status', 'pending')),"
-    "    s.id, 1, clock_timestamp()"
-    "  FROM stored s)"
+    "  RETURNING tenant_id AS tenant, id, connector_id AS connector, message_type AS type, seq),"
+    INSERT_EVENTS "stored s)"
     " SELECT id, seq FROM stored"
 };
 
@@ -68,12 +89,16 @@ static const pg_statement find_same = {
     " FOR KEY SHARE"
 };
 
-static const pg_statement *const statements[] = { &insert_batch, &set_tenant, &find_same, NULL };
+static const pg_statement *const statements[] = { &insert_new, &insert_unless_there, &set_tenant, &find_same, NULL };
 
 typedef struct lane_writer {             /* one database connection */
     ingest  *owner;
     pg      *conn;
     writer  *out;
+    size_t   sent;                       /* operations that were sent and not completed: some may be committed */
+    int64_t  floor;                      /* when the first of them was sent, all up to here were completed */
+    unsigned careful;                    /* batches still to go by insert_unless_there */
+    bool     sent_careful;
     list     settling;                   /* of the batch that was committed, to be completed in this order */
     size_t   settling_count;
     unsigned probed;                     /* suffixes looked at for the first of them */
@@ -81,6 +106,7 @@ typedef struct lane_writer {             /* one database connection */
 
 struct ingest {
     unsigned    count;
+    int64_t     newest;                  /* the highest `seq` that came back */
     lane_writer lane[MAX_CONNECTIONS];
     unsigned    open;
     void      (*lost)(ingest_op *op);
@@ -109,15 +135,6 @@ static slice stored_id(arena *mem, const ingest_op *op)
         : arena_printf(mem, "%.*s~%u", (int)op->control_id.len, op->control_id.ptr, op->suffix);
 }
 
-static slice keys_literal(arena *mem, const ingest_op *op)
-{
-    pg_array a;
-
-    pg_array_begin(&a, mem);
-    for (size_t i = 0; i < op->key_count; i++) pg_array_text(&a, op->keys[i]);
-    return slice_of(pg_array_end(&a).value);
-}
-
 /* The operations of a batch in the order of their rows; each remembers its place of
  * arrival. Two that are alike keep that order. */
 static int sort_batch(const list *batch, ingest_op *sorted[BATCH_ROOM])
@@ -135,20 +152,26 @@ static int sort_batch(const list *batch, ingest_op *sorted[BATCH_ROOM])
 
 static void build_batch(void *arg, pg_unit *unit, list *batch)
 {
-    enum { COLUMNS = 15 };
+    static const pg_type types[] = {
+        PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_BYTEA, PG_BYTEA,
+        PG_TEXT, PG_TIMESTAMPTZ, PG_INT4
+    };
+    enum { COLUMNS = countof(types) };
     arena *mem = pg_unit_arena(unit);
     ingest_op *sorted[BATCH_ROOM];
     pg_array column[COLUMNS];
     pg_param *params = arena_array(mem, pg_param, COLUMNS);
     int n = sort_batch(batch, sorted);
+    lane_writer *w = arg;
 
-    (void)arg;
-    for (int i = 0; i < COLUMNS; i++) pg_array_begin(&column[i], mem);
+    if (w->sent == 0) w->floor = w->owner->newest;
+    for (int i = 0; i < COLUMNS; i++) pg_array_begin(&column[i], mem, types[i]);
     for (int i = 0; i < n; i++) {
-        const ingest_op *op = sorted[i];
-        char when[CLOCK_TEXT_LEN + 1];
+        ingest_op *op = sorted[i];
         int k = 0;
 
+        if (!op->sent) w->sent++;
+        op->sent = true;
         pg_array_text(&column[k++], op->tenant);
         pg_array_text(&column[k++], id_slice(&op->message_id));
         pg_array_text(&column[k++], op->connector_id);
@@ -159,14 +182,26 @@ static void build_batch(void *arg, pg_unit *unit, list *batch)
         pg_array_text(&column[k++], op->sending_facility);
         pg_array_text(&column[k++], op->receiving_app);
         pg_array_text(&column[k++], op->text);
-        pg_array_bytea(&column[k++], op->bytes);
-        pg_array_bytea(&column[k++], (slice){ (const char *)op->hash.byte, sizeof op->hash.byte });
-        pg_array_text(&column[k++], keys_literal(mem, op));
-        pg_array_text(&column[k++], slice_of(clock_text(op->received_us, when)));
+        pg_array_text(&column[k++], op->bytes);
+        pg_array_text(&column[k++], (slice){ (const char *)op->hash.byte, sizeof op->hash.byte });
+        pg_array_text(&column[k++], pg_literal(mem, op->keys, op->key_count));
+        pg_array_time(&column[k++], op->received_us);
         pg_array_int(&column[k++], op->place);
     }
     for (int i = 0; i < COLUMNS; i++) params[i] = pg_array_end(&column[i]);
-    pg_unit_add(unit, &insert_batch, params, COLUMNS);
+    w->sent_careful = w->careful > 0;
+    if (w->careful > 0) w->careful--;
+    pg_unit_add(unit, w->sent_careful ? &insert_unless_there : &insert_new, params, COLUMNS);
+}
+
+/* An id that is there already? Then the batch goes again by the other statement. */
+static bool batch_goes_again(void *arg, const char *sqlstate)
+{
+    lane_writer *w = arg;
+
+    if (w->sent_careful || strcmp(sqlstate, "23505") != 0) return false;
+    w->careful = CAREFUL_BATCHES;
+    return true;
 }
 
 /* A connector that accepts reused ids may need a second INSERT for a frame; the
@@ -184,8 +219,9 @@ static bool fits_batch(void *arg, const list *batch, const write_op *next)
     return true;
 }
 
-static void op_done(ingest_op *op, ingest_outcome outcome)
+static void op_done(lane_writer *w, ingest_op *op, ingest_outcome outcome)
 {
+    if (op->sent) w->sent--;
     op->outcome = outcome;
     op->done(op);
 }
@@ -200,12 +236,18 @@ static bool batch_committed(void *arg, list *batch, const pg_result *results, in
     int n = sort_batch(batch, sorted);
 
     (void)count;
-    for (int i = 0; i < n; i++) {        /* rows come back in the order they were given */
+    for (int i = 0; i < n; i++) {
         ingest_op *op = sorted[i];
-        op->inserted = row < rows && slice_eq(pg_cell(&results[0], row, 0), id_slice(&op->message_id));
-        if (op->inserted) op->seq = pg_cell_int(&results[0], row++, 1);
+        if (!w->sent_careful) {
+            op->seq = pg_cell_int(&results[0], 0, 0) + op->place;
+            op->inserted = true;
+        } else {                         /* rows come back in the order they were given */
+            op->inserted = row < rows && slice_eq(pg_cell(&results[0], row, 0), id_slice(&op->message_id));
+            if (op->inserted) op->seq = pg_cell_int(&results[0], row++, 1);
+        }
+        if (op->inserted && op->seq > w->owner->newest) w->owner->newest = op->seq;
     }
-    if (row != rows) die("ingest: PostgreSQL returned rows out of order");
+    if (w->sent_careful && row != rows) die("ingest: PostgreSQL returned rows out of order");
     list_splice(&w->settling, batch);
     w->settling_count = (size_t)n;
     w->probed = 0;
@@ -216,10 +258,9 @@ static void batch_refused(void *arg, write_op *op, const char *sqlstate, const e
 {
     ingest_op *refused = container_of(op, ingest_op, op);
 
-    (void)arg;
     refused->why = *why;
     (void)slice_cstr(slice_of(sqlstate), refused->sqlstate, sizeof refused->sqlstate);
-    op_done(refused, INGEST_REFUSED);
+    op_done(arg, refused, INGEST_REFUSED);
 }
 
 /* ---- conflicts -------------------------------------------------------------------- */
@@ -235,7 +276,7 @@ static void look_up(lane_writer *w)
     pg_param *tenant = arena_array(mem, pg_param, 1), *params = arena_array(mem, pg_param, 3);
     pg_array names;
 
-    pg_array_begin(&names, mem);
+    pg_array_begin(&names, mem, PG_TEXT);
     for (unsigned i = 0; i < PROBE; i++) {
         unsigned suffix = w->probed + i + 1;
         pg_array_text(&names, suffix == 1 ? op->control_id
@@ -264,7 +305,7 @@ static bool settle(lane_writer *w)
             look_up(w);
             return false;
         }
-        op_done(take_first(w), INGEST_STORED);
+        op_done(w, take_first(w), INGEST_STORED);
     }
     return true;
 }
@@ -272,7 +313,7 @@ static bool settle(lane_writer *w)
 static void conflict_over(lane_writer *w, ingest_outcome outcome)
 {
     w->probed = 0;
-    op_done(take_first(w), outcome);
+    op_done(w, take_first(w), outcome);
     if (settle(w)) writer_resume(w->out);
 }
 
@@ -363,7 +404,7 @@ static size_t op_weight(const write_op *op)
 
 static const writer_kind kind = {
     .room = BATCH_ROOM, .weight = op_weight, .fits = fits_batch, .build = build_batch,
-    .committed = batch_committed, .refused = batch_refused
+    .again = batch_goes_again, .committed = batch_committed, .refused = batch_refused
 };
 
 ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections)
@@ -388,10 +429,20 @@ void ingest_put(ingest *s, ingest_op *op)
     if (op->control_id.len > CONTROL_ID_MAX || op->sending_app.len > CONTROL_ID_MAX * 5) {
         (void)err_set(&op->why, ERR_LIMIT, "MSH-10 is longer than %d bytes or MSH-3 longer than %d",
                       CONTROL_ID_MAX, CONTROL_ID_MAX * 5);
-        op_done(op, INGEST_REFUSED);
+        op->outcome = INGEST_REFUSED;
+        op->done(op);
         return;
     }
-    writer_put(s->lane[hash_bytes(op->connector_id) % s->count].out, &op->op);
+    writer_put(s->lane[hash_mix(hash_bytes(op->connector_id), op->connection) % s->count].out, &op->op);
+}
+
+int64_t ingest_floor(const ingest *s)
+{
+    int64_t floor = s->newest;
+
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->lane[i].sent > 0 && s->lane[i].floor < floor) floor = s->lane[i].floor;
+    return floor;
 }
 
 size_t ingest_waiting(const ingest *s)

@@ -1,8 +1,10 @@
 /* store/ingest.h -- stores messages that arrived: once each, in order, with their
  * outbox event, many connections and tenants in one transaction (promises P1, P2, P10).
  *
- * Messages of one connector go through one database connection, so that they
- * become visible in the order of `seq`. */
+ * Frames of one connection of a sender go through one database connection, one batch after the
+ * other, so that their `seq` are in their order. Those of a connector go through several:
+ * what is stored at the same time may become visible in another order than that of
+ * `seq`, but never before what was answered earlier. See ingest_floor. */
 #ifndef STORE_INGEST_H
 #define STORE_INGEST_H
 
@@ -43,7 +45,7 @@ typedef struct ingest_op {
     void   (*done)(struct ingest_op *op);
     /* private */
     int      place;                      /* of arrival in its batch */
-    bool     inserted;
+    bool     inserted, sent;
     unsigned suffix;                     /* of a reused id: ~2, ~3, …; 0: none */
 } ingest_op;
 
@@ -52,6 +54,11 @@ typedef struct ingest ingest;
 ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections);
 void ingest_put(ingest *s, ingest_op *op);
 size_t ingest_waiting(const ingest *s);
+
+/* No message that is under way will have a `seq` up to this one: all there are were handed to `done`,
+ * but for those that other processes store. */
+int64_t ingest_floor(const ingest *s);
+
 bool ingest_is_ready(const ingest *s);   /* at least one connection stands */
 
 /* Gives up what was not committed: those operations get no answer (`lost` is called

@@ -25,6 +25,9 @@ static const pg_statement delivered = {
     " $16::text[], $17::text[], $18::int[], $19::text[], $20::text[])"
 };
 
+/* For columns_init. */
+static const char transformed_types[] = "ttiittttiwti" "ttittti" "tttti", delivered_types[] = "tttiwit" "ttttittt" "ttitt";
+
 static const pg_statement *const statements[] = { &transformed, &delivered, NULL };
 
 typedef struct outcome_lane {
@@ -49,10 +52,12 @@ typedef struct columns {                 /* the array parameters of one call */
     int      count;
 } columns;
 
-static void columns_init(columns *c, arena *mem, int count)
+/* The types of the columns by a letter each: text, int4, timestamptz. */
+static void columns_init(columns *c, arena *mem, const char *types)
 {
-    c->count = count;
-    for (int i = 0; i < count; i++) pg_array_begin(&c->array[i], mem);
+    c->count = (int)strlen(types);
+    for (int i = 0; i < c->count; i++)
+        pg_array_begin(&c->array[i], mem, types[i] == 'i' ? PG_INT4 : types[i] == 'w' ? PG_TIMESTAMPTZ : PG_TEXT);
 }
 
 static void columns_add(pg_unit *unit, const pg_statement *st, columns *c)
@@ -61,12 +66,6 @@ static void columns_add(pg_unit *unit, const pg_statement *st, columns *c)
 
     for (int i = 0; i < c->count; i++) params[i] = pg_array_end(&c->array[i]);
     pg_unit_add(unit, st, params, c->count);
-}
-
-static void put_time(pg_array *a, int64_t us)
-{
-    char when[CLOCK_TEXT_LEN + 1];
-    pg_array_text(a, us == 0 ? SLICE_NONE : slice_of(clock_text(us, when)));
 }
 
 static void put_transformed(arena *mem, columns *c, const outcome_op *op)
@@ -82,22 +81,17 @@ static void put_transformed(arena *mem, columns *c, const outcome_op *op)
     pg_array_text(a++, op->pack_digest);
     pg_array_text(a++, op->error);
     pg_array_int(a++, op->attempts);
-    put_time(a++, op->next_attempt_us);
+    pg_array_time(a++, op->next_attempt_us);
     pg_array_text(a++, id_slice(&op->event_id));
     pg_array_int(a++, op->event_count);
     for (int i = 0; i < op->delivery_count; i++) {
         const outcome_delivery *made = &op->deliveries[i];
-        pg_array rules, needs;
-        pg_array_begin(&rules, mem);
-        if (made->rule_id.len > 0) pg_array_text(&rules, made->rule_id);
-        pg_array_begin(&needs, mem);
-        for (int k = 0; k < made->need_count; k++) pg_array_int(&needs, made->needs[k]);
         pg_array_text(d, id_slice(&op->message_id));
         pg_array_text(d + 1, id_slice(&made->delivery_id));
         pg_array_int(d + 2, i);
         pg_array_text(d + 3, made->service_url);
-        pg_array_text(d + 4, slice_of(pg_array_end(&rules).value));
-        pg_array_text(d + 5, slice_of(pg_array_end(&needs).value));
+        pg_array_text(d + 4, pg_literal(mem, &made->rule_id, made->rule_id.len > 0));
+        pg_array_text(d + 5, pg_literal_ints(mem, made->needs, (size_t)made->need_count));
         pg_array_int(d + 6, made->entry_count);
     }
     for (int i = 0; i < op->event_count; i++) {
@@ -148,7 +142,7 @@ static void put_delivered(arena *mem, columns *c, const list *at, const list *ba
     pg_array_text(a++, id_slice(&op->delivery_id));
     pg_array_text(a++, slice_of(op->status));
     pg_array_int(a++, op->attempts);
-    put_time(a++, op->next_attempt_us);
+    pg_array_time(a++, op->next_attempt_us);
     pg_array_int(a++, op->http_status);
     pg_array_text(a++, op->error);
     for (int i = 0; i < op->link_count; i++) {
@@ -181,7 +175,7 @@ static void build_batch(void *arg, pg_unit *unit, list *batch)
         columns **into = op->kind == OUTCOME_TRANSFORMED ? &made : &ended;
         if (*into == NULL) {
             *into = arena_new(mem, columns);
-            columns_init(*into, mem, op->kind == OUTCOME_TRANSFORMED ? 24 : 20);
+            columns_init(*into, mem, op->kind == OUTCOME_TRANSFORMED ? transformed_types : delivered_types);
         }
         op->sent++;
         if (op->kind == OUTCOME_TRANSFORMED) put_transformed(mem, made, op);
@@ -260,7 +254,7 @@ outcome *outcome_open(uv_loop_t *loop, const char *url, unsigned connections)
 void outcome_put(outcome *s, outcome_op *op)
 {
     op->event_id = id_new(ID_EVENT);
-    writer_put(s->lane[hash_bytes(op->connector_id) % s->count].out, &op->op);
+    writer_put(s->lane[hash_bytes(id_slice(&op->message_id)) % s->count].out, &op->op);
 }
 
 size_t outcome_waiting(const outcome *s)

@@ -1,7 +1,7 @@
 /* store/outcome.h -- writes what became of messages: transformed or failed, and
  * then what became of each delivery, with links and events, in group commits.
  *
- * The outcomes of one connector go through one database connection, in order. Each can be
+ * The outcomes of one message go through one database connection, in order. Each can be
  * repeated after a lost connection without a second row or event. */
 #ifndef STORE_OUTCOME_H
 #define STORE_OUTCOME_H

@@ -60,14 +60,22 @@ void pg_submit(pg_unit *u, pg_done done, void *arg);
 /* Ends what is on the wire, refuses the rest, closes; then `done`. */
 void pg_close(pg *c, void (*done)(void *arg), void *arg);
 
-/* Builders for array parameters (text format, quoted). In the unit's arena. */
-typedef struct pg_array { buf b; bool any; } pg_array;
-void pg_array_begin(pg_array *a, arena *mem);
-void pg_array_text(pg_array *a, slice v);        /* SLICE_NONE (NULL pointer): NULL */
-void pg_array_int(pg_array *a, int64_t v);
-void pg_array_bytea(pg_array *a, slice v);       /* NULL pointer: NULL */
-pg_param pg_array_end(pg_array *a);
-pg_param pg_text(arena *mem, slice v);           /* copied with a NUL; NULL pointer: NULL */
+/* One parameter. NULL pointer: NULL. */
+pg_param pg_text(arena *mem, slice v);           /* copied with a NUL */
+pg_param pg_bytea(arena *mem, slice v);
 pg_param pg_int(arena *mem, int64_t v);
+
+/* Builders for array parameters, in the unit's arena. The values are the oids of the types. */
+typedef enum pg_type { PG_BYTEA = 17, PG_INT4 = 23, PG_TEXT = 25, PG_TIMESTAMPTZ = 1184 } pg_type;
+typedef struct pg_array { buf b; pg_type type; int count; bool nulls; } pg_array;
+void pg_array_begin(pg_array *a, arena *mem, pg_type type);
+void pg_array_text(pg_array *a, slice v);        /* text, bytea; NULL pointer: NULL */
+void pg_array_int(pg_array *a, int v);           /* int4 */
+void pg_array_time(pg_array *a, int64_t us);     /* timestamptz, since 1970-01-01; 0: NULL */
+pg_param pg_array_end(pg_array *a);
+
+/* Arrays as text, "{…}", for elements of an array of text. */
+slice pg_literal(arena *mem, const slice *elements, size_t count);
+slice pg_literal_ints(arena *mem, const int *elements, size_t count);
 
 #endif

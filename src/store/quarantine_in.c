@@ -54,15 +54,6 @@ static void on_put(void *arg, err e, const pg_result *results, int count,
     p.done(p.arg, e, e == ERR_OK && pg_rows(&results[1]) > 0, why);
 }
 
-static pg_param hex_param(arena *mem, slice bytes)
-{
-    pg_array a;
-
-    pg_array_begin(&a, mem);             /* {"\\x…"}: the element without its quotes is the hex form */
-    pg_array_bytea(&a, bytes);
-    return (pg_param){ a.b.ptr + 3, (int)a.b.len - 4, 0 };
-}
-
 void quarantine_put(pg *c, const quarantine_row *row,
                     void (*done)(void *arg, err e, bool kept, const err_info *why), void *arg)
 {
@@ -73,17 +64,14 @@ void quarantine_put(pg *c, const quarantine_row *row,
     sha256 hash = sha256_of(row->bytes);
     id row_id = id_new(ID_QUARANTINE), event_id = id_new(ID_EVENT);
     putting *p = mem_zalloc(sizeof *p);
-    pg_param hex;
 
     *p = (putting){ done, arg };
     params[0] = pg_text(mem, id_slice(&row_id));
     params[1] = pg_text(mem, row->connector_id);
     params[2] = pg_text(mem, slice_of(row->reason));
     params[3] = pg_text(mem, (slice){ row->detail, utf8_valid(slice_of(row->detail)) });   /* it may have been cut */
-    hex = hex_param(mem, (slice){ (const char *)hash.byte, sizeof hash.byte });
-    params[4] = pg_text(mem, (slice){ hex.value, (size_t)hex.len });
-    hex = hex_param(mem, bytes.len == 0 ? (slice){ "", 0 } : bytes);
-    params[5] = pg_text(mem, (slice){ hex.value, (size_t)hex.len });
+    params[4] = pg_bytea(mem, (slice){ (const char *)hash.byte, sizeof hash.byte });
+    params[5] = pg_bytea(mem, bytes.len == 0 ? slice_lit("") : bytes);
     params[6] = pg_int(mem, (int64_t)row->bytes.len);
     params[7] = pg_text(mem, row->peer);
     params[8] = pg_int(mem, row->most_rows);

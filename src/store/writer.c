@@ -101,6 +101,10 @@ static void on_answered(void *arg, err e, const pg_result *results, int count,
         w->state = WRITER_RESUMING;
         w->batch_count = 0;
         if (w->kind->committed(w->arg, &w->batch, results, count)) writer_resume(w);
+    } else if (e == ERR_STORE && w->kind->again != NULL && w->kind->again(w->arg, sqlstate)) {
+        requeue(w);
+        w->state = WRITER_IDLE;
+        writer_send(w);
     } else if (e == ERR_STORE && writer_rows_fault(sqlstate) && w->batch_count == 1) {
         w->batch_count = 0;
         w->kind->refused(w->arg, container_of(list_pop(&w->batch), write_op, link), sqlstate, why);

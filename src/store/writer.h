@@ -30,6 +30,9 @@ typedef struct writer_kind {
     bool (*fits)(void *arg, const list *batch, const write_op *op);
     /* Adds the statements for the operations of `batch` (in their order). */
     void (*build)(void *arg, pg_unit *unit, list *batch);
+    /* The batch was refused for its rows. True: it goes again as it is, and `build` will do it in
+     * another way. NULL: never. */
+    bool (*again)(void *arg, const char *sqlstate);
     /* Committed. Takes every operation out of `batch` and completes it. Returns
      * false when it has more to ask first: then nothing is sent until writer_resume. */
     bool (*committed)(void *arg, list *batch, const pg_result *results, int count);

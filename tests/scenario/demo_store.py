@@ -83,7 +83,7 @@ def reading_and_writing(s, store):
             ("CapabilityStatement", "4.0.1", True), "metadata is a CapabilityStatement")
     s.check("demo" in got.body["description"].lower(), "that says it is a demo")
 
-    made = store("POST", "/Patient", patient("c1"))
+    made = store("POST", "/Patient", patient("c1-Zq7"))
     ident = made.body["id"]
     s.equal((made.status, made.headers["ETag"], made.body["meta"]["versionId"]), (201, 'W/"1"', "1"), "create")
     s.equal(made.headers["Location"], f"{store.base}/Patient/{ident}/_history/1", "its Location")
@@ -125,10 +125,10 @@ def reading_and_writing(s, store):
     s.equal(store("DELETE", "/Patient/never-was").status, 204, "delete of what never was")
     gone = store("GET", f"/Patient/{ident}")
     s.equal((gone.status, issue(gone)["code"]), (410, "deleted"), "read of what was deleted")
-    s.equal(total(store, "/Patient?" + by("c1")), 0, "it is not found")
+    s.equal(total(store, "/Patient?" + by("c1-Zq7")), 0, "it is not found")
     got = store("GET", f"/Patient/{ident}/_history")
     s.equal([e["request"]["method"] for e in got.body["entry"]], ["DELETE", "PATCH", "POST"], "history, newest first")
-    back = store("PUT", f"/Patient/{ident}", patient("c1", id=ident))
+    back = store("PUT", f"/Patient/{ident}", patient("c1-Zq7", id=ident))
     s.equal((back.status, back.headers["ETag"]), (201, 'W/"4"'), "an update brings it back with its versions")
 
     s.equal(store("POST", "/Patient", patient("c4"), Prefer="return=minimal").body, b"", "return=minimal has no body")
@@ -361,7 +361,7 @@ def apart_and_again(s, pg, store):
     store.wait()
     s.equal(total(store, "/Patient"), count, "and goes on when the database is back")
     s.check("demo.database_unavailable" in store.process.text(), "the log says so")
-    s.check("c1" not in store.process.text() and SYSTEM not in store.process.text(), "the log holds nothing of the resources")
+    s.check("c1-Zq7" not in store.process.text() and SYSTEM not in store.process.text(), "the log holds nothing of the resources")
     return store
 
 

@@ -37,6 +37,7 @@ static const struct { const char *what, *held, *update, *want; bool changed; } m
       "{\"code\":\"a\"}]}}", true },
     { "meta where there was none", "{" P "}", "{" P ",\"meta\":{\"profile\":[\"q\"]}}",
       "{" P ",\"meta\":{\"profile\":[\"q\"]}}", true },
+    { "an empty meta stays what it is", "{" P ",\"meta\":{}}", "{" P ",\"meta\":{}}", "{" P ",\"meta\":{}}", false },
     { "no meta for nothing", "{" P "}", "{" P ",\"meta\":{\"versionId\":\"2\"}}", "{" P "}", false },
     { "a primitive takes its extensions along",
       "{" P ",\"birthDate\":\"1970\",\"_birthDate\":{\"id\":\"x\"},\"active\":true}",

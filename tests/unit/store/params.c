@@ -1,5 +1,5 @@
-/* tests/unit/store/params.c -- array parameters as PostgreSQL reads them, and back by feed_array
- * and feed_bytes. */
+/* tests/unit/store/params.c -- array parameters byte by byte as array_recv of PostgreSQL reads them;
+ * literals, and back by feed_array and feed_bytes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,18 +15,13 @@ static void test_text_array(void **state)
         slice_lit("NULL"), slice_lit(" blank "), slice_lit("\"")
     };
     arena mem = { 0 };
-    pg_array a;
-    pg_param p;
-    slice out[countof(values)];
+    slice text, out[countof(values)];
 
     (void)state;
-    pg_array_begin(&a, &mem);
-    for (size_t i = 0; i < countof(values); i++) pg_array_text(&a, values[i]);
-    p = pg_array_end(&a);
-    assert_int_equal(p.len, strlen(p.value));
-    assert_int_equal(feed_array(&mem, slice_of(p.value), out, countof(out)), countof(values));
+    text = pg_literal(&mem, values, countof(values));
+    assert_int_equal(feed_array(&mem, text, out, countof(out)), countof(values));
     for (size_t i = 0; i < countof(values); i++) assert_true(slice_eq(values[i], out[i]));
-    assert_int_equal(feed_array(&mem, slice_of(p.value), out, 3), 3);
+    assert_int_equal(feed_array(&mem, text, out, 3), 3);
     assert_int_equal(feed_array(&mem, slice_lit("{}"), out, 3), 0);
     assert_int_equal(feed_array(&mem, SLICE_NONE, out, 3), 0);
     assert_int_equal(feed_array(&mem, slice_lit("{a,b}"), out, 3), 2);       /* as PostgreSQL writes simple ones */
@@ -37,18 +32,41 @@ static void test_text_array(void **state)
 static void test_other_arrays(void **state)
 {
     arena mem = { 0 };
+    static const char two_ints[] = "\0\0\0\1" "\0\0\0\0" "\0\0\0\x17" "\0\0\0\2" "\0\0\0\1"
+        "\0\0\0\4\x80\0\0\0" "\0\0\0\4\0\0\1\2";
+    static const char nulls[] = "\0\0\0\1" "\0\0\0\1" "\0\0\0\x11" "\0\0\0\3" "\0\0\0\1"
+        "\xff\xff\xff\xff" "\0\0\0\0" "\0\0\0\3\0\xff\x10";
+    static const char time[] = "\0\0\0\1" "\0\0\0\0" "\0\0\4\xa0" "\0\0\0\1" "\0\0\0\1"
+        "\0\0\0\x8\xff\xff\xff\xff\xff\xff\xff\xff";
+    static const int ints[] = { 3, -1 };
     pg_array a;
+    pg_param p;
 
     (void)state;
-    pg_array_begin(&a, &mem);
-    assert_string_equal(pg_array_end(&a).value, "{}");
-    pg_array_begin(&a, &mem);
+    pg_array_begin(&a, &mem, PG_TEXT);
+    p = pg_array_end(&a);                /* no dimension */
+    assert_int_equal(p.len, 12);
+    assert_memory_equal(p.value, "\0\0\0\0" "\0\0\0\0" "\0\0\0\x19", 12);
+    pg_array_begin(&a, &mem, PG_INT4);
+    pg_array_int(&a, INT32_MIN);
+    pg_array_int(&a, 258);
+    p = pg_array_end(&a);
+    assert_int_equal(p.len, sizeof two_ints - 1);
+    assert_memory_equal(p.value, two_ints, sizeof two_ints - 1);
+    pg_array_begin(&a, &mem, PG_BYTEA);
     pg_array_text(&a, SLICE_NONE);
-    pg_array_int(&a, INT64_MIN);
-    pg_array_bytea(&a, SLICE_NONE);
-    pg_array_bytea(&a, slice_lit("\x00\xff\x10"));
-    pg_array_bytea(&a, slice_lit(""));
-    assert_string_equal(pg_array_end(&a).value, "{NULL,-9223372036854775808,NULL,\"\\\\x00ff10\",\"\\\\x\"}");
+    pg_array_text(&a, slice_lit(""));
+    pg_array_text(&a, slice_lit("\x00\xff\x10"));
+    p = pg_array_end(&a);
+    assert_int_equal(p.len, sizeof nulls - 1);
+    assert_memory_equal(p.value, nulls, sizeof nulls - 1);
+    pg_array_begin(&a, &mem, PG_TIMESTAMPTZ);
+    pg_array_time(&a, INT64_C(946684799999999));         /* a microsecond before 2000 */
+    p = pg_array_end(&a);
+    assert_int_equal(p.len, sizeof time - 1);
+    assert_memory_equal(p.value, time, sizeof time - 1);
+    assert_true(slice_is(pg_literal_ints(&mem, ints, 2), "{3,-1}"));
+    assert_true(slice_is(pg_literal_ints(&mem, ints, 0), "{}"));
     assert_null(pg_text(&mem, SLICE_NONE).value);
     assert_string_equal(pg_text(&mem, slice_lit("")).value, "");
     assert_string_equal(pg_int(&mem, -7).value, "-7");
