@@ -190,13 +190,12 @@ CREATE INDEX idx_hl7_deliveries_open ON hl7_deliveries (connector_id, seq)
 
 ALTER TABLE hl7_resource_links
   ADD COLUMN tenant_id   TEXT CHECK (tenant_id <> ''),
-  ADD COLUMN delivery_id TEXT,
+  ADD COLUMN delivery_id TEXT,                        -- its links are written once, with its end
   ADD COLUMN entry       INTEGER,                     -- of the delivery's Bundle, from 0
   ADD CONSTRAINT links_action_check CHECK (action IN ('created', 'updated'));
 UPDATE hl7_resource_links l SET tenant_id = m.tenant_id FROM hl7_messages m WHERE m.id = l.message_id;
 ALTER TABLE hl7_resource_links
   ALTER COLUMN tenant_id SET NOT NULL,
-  ADD  CONSTRAINT links_delivery_key UNIQUE (delivery_id, entry),
   DROP CONSTRAINT hl7_resource_links_message_id_fkey,
   ADD  CONSTRAINT hl7_resource_links_message_id_fkey
        FOREIGN KEY (tenant_id, message_id) REFERENCES hl7_messages (tenant_id, id);
@@ -459,23 +458,25 @@ END $$;
 -- messages, which follows from all deliveries of each.
 CREATE FUNCTION interop_delivered(
   tenants TEXT[], ids TEXT[], statuses TEXT[], attempts INTEGER[], next TIMESTAMPTZ[], http INTEGER[], errors TEXT[],
-  l_tenants TEXT[], l_ids TEXT[], l_messages TEXT[], l_deliveries TEXT[], l_entries INTEGER[], l_types TEXT[],
-  l_resources TEXT[], l_actions TEXT[],
+  l_ids TEXT[], l_types TEXT[], l_resources TEXT[], l_actions TEXT[],
   m_tenants TEXT[], m_ids TEXT[], m_replays INTEGER[], m_events TEXT[], m_became TEXT[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
-  UPDATE public.hl7_deliveries d
-     SET status = u.status, attempt_count = u.attempts, next_attempt_at = u.next, http_status = NULLIF(u.http, 0),
-         error_detail = u.error, ended_at = CASE WHEN u.status IN ('delivered', 'dead_lettered') THEN now() END
-    FROM unnest(tenants, ids, statuses, attempts, next, http, errors)
-           AS u (tenant, id, status, attempts, next, http, error)
-   WHERE d.tenant_id = u.tenant AND d.id = u.id AND d.ended_at IS NULL;
-
+  -- The links of those that this call ends: each comes with its arrays, as text.
+  WITH ended AS (
+    UPDATE public.hl7_deliveries d
+       SET status = u.status, attempt_count = u.attempts, next_attempt_at = u.next, http_status = NULLIF(u.http, 0),
+           error_detail = u.error, ended_at = CASE WHEN u.status IN ('delivered', 'dead_lettered') THEN now() END
+      FROM unnest(tenants, ids, statuses, attempts, next, http, errors, l_ids, l_types, l_resources, l_actions)
+             AS u (tenant, id, status, attempts, next, http, error, links, types, resources, actions)
+     WHERE d.tenant_id = u.tenant AND d.id = u.id AND d.ended_at IS NULL
+    RETURNING d.tenant_id, d.id, d.message_id, u.links, u.types, u.resources, u.actions)
   INSERT INTO public.hl7_resource_links (tenant_id, id, message_id, delivery_id, entry, resource_type, resource_id, action)
-  SELECT * FROM unnest(l_tenants, l_ids, l_messages, l_deliveries, l_entries, l_types, l_resources, l_actions)
-  ON CONFLICT (delivery_id, entry) DO NOTHING;
+  SELECT e.tenant_id, l.id, e.message_id, e.id, l.place - 1, l.type, l.resource, l.action
+    FROM ended e, unnest(e.links::text[], e.types::text[], e.resources::text[], e.actions::text[])
+           WITH ORDINALITY AS l (id, type, resource, action, place);
 
   WITH state AS (
     SELECT u.tenant, u.message, u.replay, u.event, u.became,

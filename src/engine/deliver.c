@@ -225,7 +225,7 @@ static void delivery_commit(deliverer *all, delivery *d, const char *status, con
         .done = on_committed,
     };
     for (int i = 0; good && i < d->plan->entry_count; i++)
-        links[op->link_count++] = (outcome_link){ d->entries[i].type, d->entries[i].id, d->entries[i].created, i };
+        links[op->link_count++] = (outcome_link){ d->entries[i].type, d->entries[i].id, d->entries[i].created };
     op->links = links;
     outcome_put(all->e->out, op);
 }

@@ -41,7 +41,7 @@ void call_resolve(delivery *in, const delivery *from)
 {
     for (int i = 0; i < in->plan->entry_count; i++) {
         fhir_references(in->plan->entries[i].resource, resolve_one, &(resolving){ in, from });
-        if (in == from && in->entries[i].sent != NULL)
+        if (in == from && in->entries[i].sent != NULL && in->entries[i].sent != in->plan->entries[i].resource)
             fhir_references(in->entries[i].sent, resolve_one, &(resolving){ in, from });
     }
 }
@@ -71,17 +71,31 @@ static slice version_of(slice etag)
 
 static slice connector_of(const delivery *d) { return id_slice(&d->j->conn->connector_id); }
 
+static slice text_with_id(arena *mem, const json *resource, slice resource_id)
+{
+    buf text = buf_in(mem);
+
+    buf_puts(&text, "{\"id\":");
+    buf_json(&text, resource_id);
+    for (const json *m = resource->child; m != NULL; m = m->next) {
+        if (slice_is(m->key, "id")) continue;
+        buf_putc(&text, ',');
+        buf_json(&text, m->key);
+        buf_putc(&text, ':');
+        json_write(&text, m);
+    }
+    buf_putc(&text, '}');
+    return buf_slice(&text);
+}
+
 static void remember(deliverer *all, delivery *d, int i)
 {
     const plan_entry *p = &d->plan->entries[i];
-    entry_state *st = &d->entries[i];
+    const entry_state *st = &d->entries[i];
     written_item item = { st->id, st->version, SLICE_NONE };
-    buf text = buf_in(&d->j->mem);
 
     if (!p->owned || p->if_none_exist.len == 0 || st->sent == NULL || st->version.len == 0) return;
-    json_set(st->sent, slice_lit("id"), json_string(&d->j->mem, st->id));
-    json_write(&text, st->sent);
-    item.text = buf_slice(&text);
+    item.text = text_with_id(&d->j->mem, st->sent, st->id);
     written_put(&all->memory, connector_of(d), slice_of(d->to->url), p->type, p->if_none_exist, &item);
 }
 
@@ -118,7 +132,7 @@ static json *referring(const delivery *d, const json *resource)
 }
 
 /* The request for one entry, of `resource`: from memory where we know what the service holds. */
-static void prepare(deliverer *all, delivery *d, int i, const json *resource, fhir_bundle_entry *out)
+static void prepare(deliverer *all, delivery *d, int i, json *resource, fhir_bundle_entry *out)
 {
     const plan_entry *p = &d->plan->entries[i];
     entry_state *st = &d->entries[i];
@@ -174,7 +188,7 @@ static verdict start_bundle(deliverer *all, delivery *d)
 
     for (int i = 0; i < d->plan->entry_count; i++) known |= recall(all, d, i);
     for (int i = 0; i < d->plan->entry_count; i++) {
-        const json *resource = d->plan->entries[i].resource;
+        json *resource = d->plan->entries[i].resource;
         prepare(all, d, i, known ? referring(d, resource) : resource, &entries[i]);
     }
     fhir_bundle_write(&d->body, SLICE_NONE, SLICE_NONE, entries, (size_t)d->plan->entry_count);

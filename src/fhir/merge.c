@@ -128,11 +128,14 @@ json *fhir_merge(arena *mem, const json *held, const json *update, bool *changed
     return result;
 }
 
-json *fhir_without_nulls(arena *mem, const json *resource)
+json *fhir_without_nulls(arena *mem, json *resource)
 {
-    json *result = json_new(mem, JSON_OBJECT);
+    json *result, *m = resource->child;
 
-    for (const json *m = resource->child; m != NULL; m = m->next) {
+    while (m != NULL && m->type != JSON_NULL) m = m->next;
+    if (m == NULL) return resource;
+    result = json_new(mem, JSON_OBJECT);
+    for (m = resource->child; m != NULL; m = m->next) {
         if (m->type != JSON_NULL) put(mem, result, m);
     }
     return result;

@@ -15,8 +15,8 @@
  * type. `*changed` says whether it differs from `held` (fhir_same). */
 json *fhir_merge(arena *mem, const json *held, const json *update, bool *changed);
 
-/* The same resource without the members that are JSON null: what to create when
- * nothing is held. */
-json *fhir_without_nulls(arena *mem, const json *resource);
+/* The resource without the members that are JSON null: what to create when nothing is
+ * held. `resource` itself when it has none, else a copy in `mem`. */
+json *fhir_without_nulls(arena *mem, json *resource);
 
 #endif

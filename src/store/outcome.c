@@ -21,12 +21,11 @@ static const pg_statement transformed = {
 static const pg_statement delivered = {
     "outcome_delivered",
     "SELECT interop_delivered($1::text[], $2::text[], $3::text[], $4::int[], $5::timestamptz[], $6::int[], $7::text[],"
-    " $8::text[], $9::text[], $10::text[], $11::text[], $12::int[], $13::text[], $14::text[], $15::text[],"
-    " $16::text[], $17::text[], $18::int[], $19::text[], $20::text[])"
+    " $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::int[], $15::text[], $16::text[])"
 };
 
 /* For columns_init. */
-static const char transformed_types[] = "ttiittttiwti" "ttittti" "tttti", delivered_types[] = "tttiwit" "ttttittt" "ttitt";
+static const char transformed_types[] = "ttiittttiwti" "ttittti" "tttti", delivered_types[] = "tttiwit" "tttt" "ttitt";
 
 static const pg_statement *const statements[] = { &transformed, &delivered, NULL };
 
@@ -133,10 +132,28 @@ static bool message_came_before(const list *at, const list *batch)
     return false;
 }
 
+/* Ids, types, resources and actions, each an array as text. */
+static void put_links(arena *mem, pg_array *into, const outcome_op *op)
+{
+    size_t n = (size_t)op->link_count;
+    slice *column[4];
+
+    for (int k = 0; k < 4; k++) column[k] = arena_array(mem, slice, n);
+    for (size_t i = 0; i < n; i++) {
+        id *link_id = arena_new(mem, id);
+        *link_id = id_new(ID_LINK);
+        column[0][i] = id_slice(link_id);
+        column[1][i] = op->links[i].resource_type;
+        column[2][i] = op->links[i].resource_id;
+        column[3][i] = slice_of(op->links[i].created ? "created" : "updated");
+    }
+    for (int k = 0; k < 4; k++) pg_array_text(into + k, pg_literal(mem, column[k], n));
+}
+
 static void put_delivered(arena *mem, columns *c, const list *at, const list *batch)
 {
     const outcome_op *op = op_of((list *)at);
-    pg_array *a = c->array, *l = c->array + 7, *m = c->array + 15;
+    pg_array *a = c->array, *m = c->array + 11;
 
     pg_array_text(a++, op->tenant);
     pg_array_text(a++, id_slice(&op->delivery_id));
@@ -145,17 +162,7 @@ static void put_delivered(arena *mem, columns *c, const list *at, const list *ba
     pg_array_time(a++, op->next_attempt_us);
     pg_array_int(a++, op->http_status);
     pg_array_text(a++, op->error);
-    for (int i = 0; i < op->link_count; i++) {
-        id link_id = id_new(ID_LINK);
-        pg_array_text(l, op->tenant);
-        pg_array_text(l + 1, id_slice(&link_id));
-        pg_array_text(l + 2, id_slice(&op->message_id));
-        pg_array_text(l + 3, id_slice(&op->delivery_id));
-        pg_array_int(l + 4, op->links[i].entry);
-        pg_array_text(l + 5, op->links[i].resource_type);
-        pg_array_text(l + 6, op->links[i].resource_id);
-        pg_array_text(l + 7, slice_of(op->links[i].created ? "created" : "updated"));
-    }
+    put_links(mem, a, op);
     if (!op->only && message_came_before(at, batch)) return;
     pg_array_text(m, op->tenant);
     pg_array_text(m + 1, id_slice(&op->message_id));

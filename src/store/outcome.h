@@ -27,7 +27,6 @@ typedef struct outcome_event {           /* out:event of a script */
 typedef struct outcome_link {
     slice resource_type, resource_id;
     bool  created;                       /* else updated */
-    int   entry;                         /* of the delivery, from 0 */
 } outcome_link;
 
 typedef enum outcome_kind { OUTCOME_TRANSFORMED, OUTCOME_DELIVERED } outcome_kind;
@@ -57,7 +56,7 @@ typedef struct outcome_op {
     /* OUTCOME_DELIVERED */
     id           delivery_id;
     int          http_status;            /* 0: none */
-    const outcome_link *links;
+    const outcome_link *links;           /* of each entry of the delivery, in their order */
     int          link_count;
     bool         only;                   /* the message has no other delivery */
 

@@ -15,7 +15,7 @@
 #include "store/ingest.h"
 #include "store/outcome.h"
 
-enum { WINDOW = 2048, PAYLOAD = 968, PARSED = 2400, LINKS = 3, CONNECTIONS = 2 };
+enum { WINDOW = 2048, PAYLOAD = 968, PARSED = 2400, LINKS = 6, CONNECTIONS = 2 };
 
 typedef struct life {
     ingest_op        in;
@@ -53,12 +53,12 @@ static void on_delivered(outcome_op *op, err e, const err_info *why)
 
 static void on_transformed(outcome_op *op, err e, const err_info *why)
 {
-    static const char *const types[LINKS] = { "Patient", "Encounter", "MessageHeader" };
+    static const char *const types[LINKS] = { "MessageHeader", "Organization", "Patient", "Encounter", "Practitioner", "Location" };
     life *l = container_of(op, life, out);
 
     if (e != ERR_OK) fail("transformed", why);
     for (int i = 0; i < LINKS; i++)
-        l->links[i] = (outcome_link){ slice_of(types[i]), slice_of(l->control_id), true, i };
+        l->links[i] = (outcome_link){ slice_of(types[i]), slice_of(l->control_id), true };
     l->out = (outcome_op){ .kind = OUTCOME_DELIVERED, .tenant = tenant, .connector_id = connector,
                            .message_id = l->in.message_id, .status = "delivered", .attempts = 1,
                            .delivery_id = l->delivery.delivery_id, .http_status = 200,

@@ -47,7 +47,7 @@ CALLS = {
                            " array['processed'], array[null], array[null], array[0], array[null]::timestamptz[], array['EVT_x'],"
                            " array[0], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
     "interop_delivered": f"select interop_delivered(array['{B}'], array['DLV_{A}'], array['delivered'], array[0],"
-                         " array[null]::timestamptz[], array[200], array[null], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',"
+                         " array[null]::timestamptz[], array[200], array[null], array['{}'], array['{}'], array['{}'], array['{}'],"
                          f" array['{B}'], array['MSG_{A}'], array[0], array['EVT_y'], array['[]'])",
     "interop_token": "select interop_token('x.y')",
     "interop_subject": "select interop_subject('x', 'a.b')",
