@@ -96,10 +96,13 @@ static void test_merge(void **state)
 static void test_without_nulls(void **state)
 {
     arena mem = { 0 };
-    json *got = fhir_without_nulls(&mem, read_json(&mem, "{" P ",\"gender\":null,\"active\":true}"));
+    json *held = read_json(&mem, "{" P ",\"gender\":null,\"active\":true}");
+    json *got = fhir_without_nulls(&mem, held);
 
     (void)state;
     assert_string_equal(written(&mem, got), "{" P ",\"active\":true}");
+    assert_string_equal(written(&mem, held), "{" P ",\"gender\":null,\"active\":true}");
+    assert_ptr_equal(fhir_without_nulls(&mem, got), got);
     arena_free(&mem);
 }
 
