@@ -1,6 +1,7 @@
 """scripts/bench NAME… [--json] [--smoke]: measures the release build, each figure beside its limit.
 
   parse      indexing a message and reading 30 fields of it, one core
+  map        mapping messages to FHIR with the stock pack, one core
   ack        messages durably committed and acknowledged, 64 connections with one in flight each
   pipeline   from frame to committed delivery at a FHIR service that answers at once
   idle       memory, connections held, time to ready
@@ -21,8 +22,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from harness import BINARY, Failed, Process, Scenario, free_port, listening, wait_for  # noqa: E402
 
 TREE = os.path.dirname(BINARY)
-# All else as PostgreSQL comes. Checkpoints come by time, as on a server set up for writing.
-POSTGRES = ["shared_buffers=512MB", "max_wal_size=8GB", "checkpoint_timeout=15min"]
+# All else as PostgreSQL comes. Checkpoints come by time, as on a server set up for writing, and
+# WAL goes into segments that are there, as on a server that has run for a while.
+POSTGRES = ["shared_buffers=512MB", "max_wal_size=8GB", "min_wal_size=2GB", "checkpoint_timeout=15min"]
+FILL_WAL = "select count(pg_logical_emit_message(false, 'bench', repeat('x', 1000000))) from generate_series(1, {megabytes})"
 PACK = "lua/packs/v2-to-fhir"
 
 
@@ -65,10 +68,13 @@ class Quiet(Scenario):
             sys.stdout.close()
             sys.stdout = out
 
-    def started(self):
-        """A database, migrated."""
+    def started(self, wal_megabytes=0):
+        """A database, migrated, with WAL segments to reuse."""
         pg = self.postgres(*POSTGRES)
         self.interop("migrate")
+        if wal_megabytes:
+            pg.psql(FILL_WAL.format(megabytes=wal_megabytes))
+            pg.psql("checkpoint")
         self.env["INTEROP_LOG_LEVEL"] = "warn"
         return pg
 
@@ -113,21 +119,34 @@ def measured(program, *args):
     return json.loads(done.stdout)
 
 
+def lines(bench, program, env=None):
+    """The figures of one of the C benches that prints them itself."""
+    done = subprocess.run([f"{TREE}/{program}", "--json"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          check=False, env={**os.environ, **(env or {})})
+    if done.returncode != 0:
+        raise Failed(f"{program}: {done.stderr}")
+    for line in map(json.loads, done.stdout.splitlines()):
+        bench.figure(*(line[key] for key in ("bench", "figure", "value", "unit", "limit", "limit_is")))
+
+
 def parse(bench):
-    line = measured("bench_parse", "--json")
-    bench.figure(*(line[key] for key in ("bench", "figure", "value", "unit", "limit", "limit_is")))
+    lines(bench, "bench_parse")
+
+
+def mapped(bench):
+    lines(bench, "bench_map", {"REPEATS": "200"} if bench.smoke else None)
 
 
 def ack(bench):
     with Quiet("bench-ack") as s:
-        pg = s.started()
+        pg = s.started(0 if bench.smoke else 1500)
         rows = 4000 if bench.smoke else 200000
         bound = measured("bench_store_bound", "insert", pg.owner_url, rows)
         single = measured("bench_store_bound", "single", pg.owner_url, 400 if bench.smoke else 5000)
     unnest = "the same rows by unnest of 200 on two connections, nothing else running"
     for tenants, suffix in ((1, ""), (64, "_64_tenants")):
         with Quiet(f"bench-ack-{tenants}") as s:
-            pg = s.started()
+            pg = s.started(0 if bench.smoke else 1500)
             ports = s.connectors(pg, tenants, mapped=False)
             engine = s.engine()
             got = s.load(ports, 2000 if bench.smoke else 150000, "A", warm=0 if bench.smoke else 20000)
@@ -159,7 +178,7 @@ def rows(pg):
 def life(bench):
     """The engine's own SQL by itself: messages a second, WAL bytes and rows a message."""
     with Quiet("bench-life") as s:
-        pg = s.started()
+        pg = s.started(0 if bench.smoke else 1500)
         s.connectors(pg, 1, mapped=False)
         connector = pg.value("select id from interop_connectors")
         messages = 2000 if bench.smoke else 100000
@@ -172,7 +191,7 @@ def pipeline(bench):
     messages, window = (2000, 500) if bench.smoke else (200000, 4000)
     bound, bound_wal = life(bench)
     with Quiet("bench-pipeline") as s:
-        pg = s.started()
+        pg = s.started(0 if bench.smoke else 1500)
         sink = Process("bench_sink", [f"{TREE}/bench_sink"], s.log("sink"))
         s.parts.append(lambda: sink.end())
         wait_for("the sink", lambda: "listening" in sink.text())
@@ -217,7 +236,7 @@ def pipeline(bench):
                      "the same SQL by itself: stored, transformed, delivered, links and events")
         bench.figure("pipeline", "messages_per_s_second_half", messages / 2 / (seconds - half), "1/s", bound, "the same")
         bench.figure("pipeline", "wal_bytes_per_message", written / messages, "bytes", bound_wal,
-                     "the same SQL by itself, with 2.4 kB of parsed data and 3 links")
+                     "the same SQL by itself, with 2.4 kB of parsed data and 6 links")
         bench.figure("pipeline", "rows_per_message", sum(kept.values()) / messages, "rows", None,
                      ", ".join(f"{count / messages:.1f} {table}" for table, count in kept.items()))
         bench.figure("pipeline", "backlog_most", max(backlogs), "messages", window, "the window that the load keeps to")
@@ -275,7 +294,7 @@ def idle(bench):
         engine.stop()
 
 
-BENCHES = {"parse": parse, "ack": ack, "pipeline": pipeline, "idle": idle}
+BENCHES = {"parse": parse, "map": mapped, "ack": ack, "pipeline": pipeline, "idle": idle}
 
 
 def main():

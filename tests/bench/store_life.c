@@ -1,5 +1,5 @@
 /* tests/bench/store_life.c -- the engine's own SQL by itself: each message stored,
- * transformed (one delivery), delivered (three links), with its events, through the
+ * transformed (one delivery), delivered (six links, as an admission has), with its events, through the
  * store's group commits, without sockets, scripts and HTTP.
  *
  *   bench_store_life URL TENANT CONNECTOR MESSAGES
