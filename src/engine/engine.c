@@ -165,6 +165,26 @@ static void on_ears_ready(void *arg, bool ready, const err_info *why)
 
 static bool says_on(slice setting) { return slice_is(setting, "on"); }
 
+static void on_fenced(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+{
+    (void)arg; (void)results; (void)count; (void)sqlstate;
+    if (e != ERR_OK && e != ERR_CLOSED) log_line(LOG_WARN, "engine.fence_failed", log_why(why));
+}
+
+static void on_tick(uv_timer_t *t);
+
+/* An engine that was killed may still have commits on their way: they end before anything is read
+ * back. Those of one that hangs are ended. */
+static void wait_for_writers(engine *e)
+{
+    enum { OFTEN_MS = 20, FENCE_AFTER = 500 };
+
+    if (e->waited++ == 0) uv_timer_start(&e->tick, on_tick, OFTEN_MS, OFTEN_MS);
+    if (e->waited % FENCE_AFTER != 0) return;
+    log_line(LOG_WARN, "engine.fences", log_word("means", "connections of an engine that was here before do not end: they are closed"));
+    feed_fence(e->feed, on_fenced, e);
+}
+
 static void on_server(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
 {
     engine *eng = arg;
@@ -175,18 +195,18 @@ static void on_server(void *arg, err e, const pg_result *results, int count, con
     (void)count; (void)sqlstate; (void)why;
     eng->checking = false;
     if (e != ERR_OK || eng->closing) return;
-    if (!says_on(pg_cell(&results[0], 0, 0)) || !says_on(pg_cell(&results[0], 0, 1))) {
+    if (!says_on(pg_cell(&results[0], 0, SERVER_FSYNC)) || !says_on(pg_cell(&results[0], 0, SERVER_PAGES))) {
         (void)err_set(&eng->fatal, ERR_CONFIG, "PostgreSQL runs with fsync or full_page_writes off: "
                       "acknowledged messages could be lost; switch both on and start again");
         return;
     }
-    if (pg_cell_bool(&results[0], 0, 3)) {
+    if (pg_cell_bool(&results[0], 0, SERVER_ROLE_UNSAFE)) {
         (void)err_set(&eng->fatal, ERR_CONFIG, "the role of INTEROP_DATABASE_URL is a superuser or bypasses row-level "
                       "security: name a plain role (interop migrate makes one)");
         return;
     }
-    eng->failover_safe = pg_cell(&results[0], 0, 2).len > 0;
-    if (!pg_cell_bool(&results[0], 0, 4)) {
+    eng->failover_safe = pg_cell(&results[0], 0, SERVER_STANDBYS).len > 0;
+    if (!pg_cell_bool(&results[0], 0, SERVER_LOCKED)) {
         if (eng->locked) {
             (void)err_set(&eng->fatal, ERR_CONFLICT, "another engine took this database over while the connection was lost");
         } else if (!eng->told_locked) {
@@ -196,6 +216,8 @@ static void on_server(void *arg, err e, const pg_result *results, int count, con
         return;
     }
     if (eng->locked) return;
+    if (pg_cell_int(&results[0], 0, SERVER_OTHER_WRITERS) > 0) { wait_for_writers(eng); return; }
+    if (eng->waited > 0) uv_timer_start(&eng->tick, on_tick, TICK_MS, TICK_MS);
     eng->locked = true;
     if (!eng->failover_safe)
         log_line(LOG_INFO, "store.no_synchronous_standby", log_word("means", "a failover of PostgreSQL may lose acknowledged messages"));

@@ -36,6 +36,7 @@ struct engine {
     bool          locked;                /* this is the one engine on this database */
     bool          failover_safe;
     bool          checking, told_locked;
+    unsigned      waited;                /* looks at writers of the engine before */
     unsigned      loading;               /* queries for connectors under way */
     bool          closing;
     err_info      fatal;                 /* code ERR_OK: none */

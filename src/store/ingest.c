@@ -219,11 +219,14 @@ static bool fits_batch(void *arg, const list *batch, const write_op *next)
     return true;
 }
 
+/* Counted until its owner has it, so that it is above ingest_floor for its owner too. */
 static void op_done(lane_writer *w, ingest_op *op, ingest_outcome outcome)
 {
-    if (op->sent) w->sent--;
+    bool sent = op->sent;
+
     op->outcome = outcome;
     op->done(op);
+    if (sent) w->sent--;
 }
 
 static bool settle(lane_writer *w);

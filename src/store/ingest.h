@@ -55,8 +55,8 @@ ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections);
 void ingest_put(ingest *s, ingest_op *op);
 size_t ingest_waiting(const ingest *s);
 
-/* No message that is under way will have a `seq` up to this one: all there are were handed to `done`,
- * but for those that other processes store. */
+/* No message that is under way will have a `seq` up to this one, nor has the one that is being handed to
+ * `done`: all up to here were handed over, but for those that other processes store. */
 int64_t ingest_floor(const ingest *s);
 
 bool ingest_is_ready(const ingest *s);   /* at least one connection stands */

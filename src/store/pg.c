@@ -8,7 +8,9 @@
 #include "store/pg.h"
 
 #include <libpq-fe.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 #include "base/log.h"
 #include "store/conninfo.h"
@@ -441,13 +443,26 @@ static void pg_enter(pg *c, pg_state next)
     }
 }
 
+const char *pg_instance(void)
+{
+    static char digits[9];               /* asked first before there are threads */
+    uint32_t n;
+
+    if (digits[0] != '\0') return digits;
+    if (getrandom(&n, sizeof n, 0) != (ssize_t)sizeof n) die("getrandom failed");
+    (void)snprintf(digits, sizeof digits, "%08x", n);
+    return digits;
+}
+
 pg *pg_open(uv_loop_t *loop, const pg_options *options)
 {
     pg *c = mem_zalloc(sizeof *c);
+    char application[64];
 
     c->loop = loop;
     c->opt = *options;
-    c->info = conninfo_new(options->url, options->application);
+    (void)snprintf(application, sizeof application, "%s %s", options->application, pg_instance());
+    c->info = conninfo_new(options->url, application);
     c->socket = -1;
     c->backoff_ms = FIRST_BACKOFF_MS;
     list_init(&c->queued);

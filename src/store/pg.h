@@ -35,6 +35,10 @@ typedef struct pg_options {
     void                      *arg;
 } pg_options;
 
+/* Eight hex digits of this process, the same until it ends: PostgreSQL shows each connection under
+ * pg_options.application with them behind. */
+const char *pg_instance(void);
+
 pg *pg_open(uv_loop_t *loop, const pg_options *options);
 bool pg_is_ready(const pg *c);
 size_t pg_waiting(const pg *c);          /* units not yet answered */

@@ -9,6 +9,7 @@ from harness import SANITIZED, Scenario, wait_for
 from promises_books import Load, check_books, settled, site
 
 MESSAGES = 60 if SANITIZED else 300      # of each connection
+BURSTS = 14
 
 # Some transactions take longer between drawing their place and their commit.
 SLOW_COMMITS = """
@@ -66,10 +67,13 @@ def main():
         s.check(overtaken > 0, f"messages were stored in another order than they came in ({overtaken} times)")
         check_books(s, pg, nats, base, [load])
 
-        later = Load(port, "P", connections=2, patients=2, messages=10)
-        later.finish(s)
-        settled(s, pg, 10)
-        check_books(s, pg, nats, base, [load, later])
+        # Bursts: it falls behind again and again, by batches of any size.
+        loads = [load]
+        for n in range(BURSTS):
+            loads.append(Load(port, chr(ord("A") + n), connections=24, patients=1, messages=2))
+            loads[-1].finish(s)
+            settled(s, pg, 20)
+        check_books(s, pg, nats, base, loads)
         engine.stop()
 
 

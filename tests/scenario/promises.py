@@ -138,7 +138,7 @@ def p1_synchronous_replication(x):
     client.send(frame(adt("sync-1")))
     x.s.check(silent(client), "while the standby has not confirmed there is no acknowledgement")
     for _ in range(2):
-        x.pg.psql("select pg_cancel_backend(pid) from pg_stat_activity where application_name = 'interop ingest'")
+        x.pg.psql("select pg_cancel_backend(pid) from pg_stat_activity where application_name like 'interop ingest %'")
         x.s.check(silent(client), "nor when the wait for it is cancelled")
     x.pg.psql("alter system reset synchronous_standby_names; ")
     x.pg.psql("select pg_reload_conf();")
