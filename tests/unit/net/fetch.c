@@ -488,7 +488,7 @@ static void cancel_other(result *r) { fetch_cancel(r->also_arg); }
 
 static void test_cancel(void **state)
 {
-    result never = { .done = false }, first = { .also = cancel_other };
+    result never = { .done = false }, perhaps = { .done = false }, first = { .also = cancel_other };
     env e;
 
     (void)state;
@@ -500,7 +500,7 @@ static void test_cancel(void **state)
     ask(&e, "GET", "http://127.0.0.1:%d/echo", NULL, &first);            /* goes on working */
     assert_int_equal(first.status, 201);
     (void)start(&e, "POST", "http://127.0.0.1:%d/slow", "{}", &never);   /* by closing */
-    (void)start(&e, "GET", "http://no-such-host.invalid/", NULL, &never);
+    (void)start(&e, "GET", "http://no-such-host.invalid/", NULL, &perhaps);      /* while its name is looked up, or just after */
     (void)uv_run(&e.loop, UV_RUN_NOWAIT);
     env_close(&e);
     assert_false(never.done);
