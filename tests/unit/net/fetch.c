@@ -494,12 +494,12 @@ static void test_cancel(void **state)
     (void)state;
     env_open(&e, NULL, 4);
     fetch_cancel(start(&e, "POST", "http://127.0.0.1:%d/echo", "{}", &never));     /* at once */
-    first.also_arg = start(&e, "POST", "http://127.0.0.1:%d/slow", "{}", &never);  /* from another's done */
+    first.also_arg = start(&e, "POST", "http://127.0.0.1:%d/never", "{}", &never);  /* from another's done */
     (void)start(&e, "POST", "http://127.0.0.1:%d/echo", "{}", &first);
     run_until(&e, &first.done);
     ask(&e, "GET", "http://127.0.0.1:%d/echo", NULL, &first);            /* goes on working */
     assert_int_equal(first.status, 201);
-    (void)start(&e, "POST", "http://127.0.0.1:%d/slow", "{}", &never);   /* by closing */
+    (void)start(&e, "POST", "http://127.0.0.1:%d/never", "{}", &never);   /* by closing */
     (void)start(&e, "GET", "http://no-such-host.invalid/", NULL, &perhaps);      /* while its name is looked up, or just after */
     (void)uv_run(&e.loop, UV_RUN_NOWAIT);
     env_close(&e);
@@ -524,7 +524,7 @@ static void test_close_in_done(void **state)
     (void)state;
     env_open(&e, NULL, 4);
     r.also_arg = &e;
-    (void)start(&e, "POST", "http://127.0.0.1:%d/slow", "{}", &never);
+    (void)start(&e, "POST", "http://127.0.0.1:%d/never", "{}", &never);
     (void)start(&e, "POST", "http://127.0.0.1:%d/echo", "{}", &r);
     while (uv_run(&e.loop, UV_RUN_DEFAULT) != 0) { }
     assert_true(r.done && closed_early);
