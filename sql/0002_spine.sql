@@ -437,7 +437,7 @@ BEGIN
                                        rule_ids, lane_keys, needs, entry_count)
     SELECT m.tenant_id, u.id, m.id, m.connector_id, u.ordinal, m.replay_count, batch.base + u.place, u.url,
            u.rules::text[], m.lane_keys, u.needs::integer[], u.entries
-      FROM (SELECT nextval('public.hl7_delivery_batch_seq') * 4096 AS base) batch,
+      FROM (SELECT nextval('public.hl7_delivery_batch_seq') * 1048576 AS base) batch,
            unnest(d_messages, d_ids, d_ordinals, d_urls, d_rules, d_needs, d_entries) WITH ORDINALITY
              AS u (message, id, ordinal, url, rules, needs, entries, place)
       JOIN public.hl7_messages m ON m.id = u.message AND m.transformed_at = now();

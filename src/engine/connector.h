@@ -50,10 +50,9 @@ struct connector {
     bool        behind, feeding, caught_up_once;
     bool        from_start;              /* the next reading begins with the first open message */
     int64_t     fed_seq;                 /* while behind: all open messages up to here were taken */
-    int64_t     read_seq;                /* how far this reading has come; at its begin fed_seq */
     int64_t     highest_read;            /* of all readings */
     int64_t     asked_floor;             /* ingest_floor when the database was asked */
-    uint64_t    dropped, asked_dropped;  /* stored and left to be read: until now, before this reading */
+    uint64_t    dropped, asked_dropped;  /* stored and left to be read: until now, when it was asked */
     bool        load_routes_again, load_pack_again;      /* it failed */
     bool        deliveries_fed;          /* open deliveries of before are all in memory or done */
     int64_t     delivery_seq;
@@ -100,6 +99,9 @@ void connector_take(engine *e, slice tenant, slice message_id);
 
 /* A job that was just stored, in the order of `seq`: to its lanes, if there is room. */
 void connector_enter(connector *c, job *j);
+
+/* A message is stored and open, and not in memory: it is read back, and what comes after it too. */
+void connector_missed(connector *c, int64_t seq);
 
 /* May another job come into memory? */
 bool connector_has_room(const connector *c);

@@ -7,7 +7,8 @@
  *
  * Messages become visible in nearly the order of `seq`: a reading may pass over one
  * that is still on its way. Up to ingest_floor there is none, so the next reading
- * begins there; what it meets again is in memory or no longer open. */
+ * begins there at the latest, and never behind a message that is not taken (promise P3);
+ * what it meets again is in memory or no longer open. */
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -16,6 +17,12 @@
 /* ALWAYS: messages that each connector may hold, though others' fill the memory: a dead target
  * of one must not stop another. */
 enum { READ_AT_ONCE = 500, ALWAYS = 16 };
+
+/* Messages of one reading; no more than memory may hold. */
+static int page(const connector *c)
+{
+    return c->e->cfg->lane_messages < READ_AT_ONCE ? (int)c->e->cfg->lane_messages : READ_AT_ONCE;
+}
 
 bool connector_has_room(const connector *c)
 {
@@ -32,28 +39,31 @@ static bool can_work(const connector *c)
            (slice_is(c->status, "active") || slice_is(c->status, "paused"));
 }
 
-/* What is stored from now on is left to be read. */
-static void fall_behind(connector *c)
+void connector_missed(connector *c, int64_t seq)
 {
-    if (c->behind) return;
-    log_line(LOG_INFO, "connector.behind", log_id("connectorId", id_slice(&c->connector_id)));
-    c->behind = true;
-    c->fed_seq = c->read_seq = ingest_floor(c->e->in);
+    if (!c->behind) {
+        log_line(LOG_INFO, "connector.behind", log_id("connectorId", id_slice(&c->connector_id)));
+        c->behind = true;
+        c->fed_seq = ingest_floor(c->e->in);
+    }
+    if (seq <= c->fed_seq) c->from_start = true;         /* the sequence went back: a failover, a restore */
+    c->dropped++;
+    connector_feed(c);
 }
 
 void connector_enter(connector *c, job *j)
 {
+    int64_t seq = j->seq;
+
     if (job_find(c->e, j->message_id.text) != NULL) {    /* it was read back before we heard of its commit */
         job_end(j);
         return;
     }
     /* What a reading may have met, and is not in memory, has ended or was passed over: the database knows. */
-    if (c->behind || j->seq <= c->highest_read || !can_work(c) || !connector_has_room(c)) {
-        fall_behind(c);
-        c->dropped++;
+    if (c->behind || seq <= c->highest_read || !can_work(c) || !connector_has_room(c)) {
         job_end(j);
         engine_balance(c->e);
-        connector_feed(c);
+        connector_missed(c, seq);
         return;
     }
     flow_enter(j);
@@ -94,6 +104,7 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
 {
     connector *c = arg;
     int64_t last = 0;
+    bool any = false;
     int rows;
 
     (void)count; (void)sqlstate;
@@ -107,22 +118,19 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
         char text[ID_MAX + 1];
         last = pg_cell_int(&results[1], i, MSG_SEQ);
         if (job_find(c->e, slice_cstr(message_id, text, sizeof text)) != NULL) continue;
+        any = true;
         flow_enter(job_from_row(c, &results[1], i));
     }
     if (last > c->highest_read) c->highest_read = last;
-    if (rows == READ_AT_ONCE) {
-        bool gapless = c->read_seq == c->fed_seq;        /* this reading passed over nothing so far */
-        c->read_seq = last;
-        if (gapless) c->fed_seq = last < c->asked_floor ? last : c->asked_floor;
-    } else if (c->dropped == c->asked_dropped) {
+    if (rows < page(c) && c->dropped == c->asked_dropped) {
         if (c->caught_up_once) log_line(LOG_INFO, "connector.caught_up", log_id("connectorId", id_slice(&c->connector_id)));
         c->caught_up_once = true;
         c->behind = false;
         return;
-    } else {
-        if (c->read_seq == c->fed_seq) c->fed_seq = c->asked_floor;
-        c->read_seq = c->fed_seq;
     }
+    if (rows < page(c) || last > c->asked_floor) last = c->asked_floor;
+    if (last <= c->fed_seq && !any) return;              /* all there are wait for one on its way: asked again when it is there */
+    if (last > c->fed_seq) c->fed_seq = last;
     connector_feed(c);
 }
 
@@ -167,7 +175,7 @@ static void on_deliveries(void *arg, err e, const pg_result *results, int count,
         for (int k = i; k < next; k++) add_again(j, r, k);
         flow_again(j, pg_cell(r, i, DLV_PACK));
     }
-    c->deliveries_fed = messages < READ_AT_ONCE;
+    c->deliveries_fed = messages < page(c);
     connector_feed(c);
 }
 
@@ -182,14 +190,14 @@ void connector_feed(connector *c)
     if (c->job_count > half) return;     /* read in large pieces */
     c->feeding = true;
     if (!c->deliveries_fed) {
-        feed_deliveries(c->e->feed, c->tenant, id_slice(&c->connector_id), c->delivery_seq, READ_AT_ONCE, on_deliveries, c);
+        feed_deliveries(c->e->feed, c->tenant, id_slice(&c->connector_id), c->delivery_seq, page(c), on_deliveries, c);
         return;
     }
-    if (c->from_start) c->fed_seq = c->read_seq = 0;
+    if (c->from_start) c->fed_seq = 0;
     c->from_start = false;
     c->asked_floor = ingest_floor(c->e->in);
-    if (c->read_seq == c->fed_seq) c->asked_dropped = c->dropped;
-    feed_messages(c->e->feed, c->tenant, id_slice(&c->connector_id), c->read_seq, READ_AT_ONCE, on_messages, c);
+    c->asked_dropped = c->dropped;
+    feed_messages(c->e->feed, c->tenant, id_slice(&c->connector_id), c->fed_seq, page(c), on_messages, c);
 }
 
 void connector_reread(connector *c)

@@ -106,6 +106,15 @@ static void forget(deliverer *all, const delivery *d)
                        d->plan->entries[i].if_none_exist);
 }
 
+/* Memory was wrong: everything that is not written yet is asked of the service. */
+static void distrust(deliverer *all, delivery *d)
+{
+    forget(all, d);
+    d->distrust = true;
+    for (int i = 0; i < d->plan->entry_count; i++)
+        if (!d->entries[i].done) d->entries[i].type = d->entries[i].id = SLICE_NONE;
+}
+
 /* What we know has an id already: it is referred to by that, also where memory is merged. True
  * when this is one of those. What was believed before a 412 is forgotten here. */
 static bool recall(deliverer *all, delivery *d, int i)
@@ -327,6 +336,14 @@ static verdict bundle_answered(deliverer *all, delivery *d, slice body)
         (void)err_set(&d->why, ERR_FHIR, "the service does not say which resource entry %zu became", i);
         return VERDICT_MESSAGE;
     }
+    for (size_t i = 0; i < count; i++) {
+        const entry_state *st = &d->entries[i];
+        if (st->believed.len == 0 || answers[i].id.len == 0 || slice_eq(answers[i].id, st->id) || d->stale >= MOST_STALE) continue;
+        d->stale++;                      /* it was deleted, and the others refer to what it was */
+        d->maybe_sent = true;
+        distrust(all, d);
+        return VERDICT_AGAIN;
+    }
     for (size_t i = 0; i < count; i++)
         settle(d, (int)i, answers[i].status, answers[i].type, answers[i].id, answers[i].version);
     return all_settled(all, d);
@@ -430,8 +447,7 @@ static verdict failed(deliverer *all, delivery *d, const fetch_answer *a)
         if (from_memory) {               /* somebody else wrote it: read first */
             d->stale++;
             if (d->kind == CALL_WRITE) return VERDICT_AGAIN;
-            forget(all, d);
-            d->distrust = true;
+            distrust(all, d);
             return VERDICT_AGAIN;
         }
     }

@@ -165,13 +165,32 @@ static void on_ears_ready(void *arg, bool ready, const err_info *why)
 
 static bool says_on(slice setting) { return slice_is(setting, "on"); }
 
+static void on_tick(uv_timer_t *t);
+
+/* What an engine of before stored meanwhile is read back once its connections are gone. */
 static void on_fenced(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
 {
-    (void)arg; (void)results; (void)count; (void)sqlstate;
-    if (e != ERR_OK && e != ERR_CLOSED) log_line(LOG_WARN, "engine.fence_failed", log_why(why));
+    engine *eng = arg;
+
+    (void)count; (void)sqlstate;
+    eng->checking = false;
+    if (e == ERR_CLOSED || eng->closing) return;
+    if (e != ERR_OK) { log_line(LOG_WARN, "engine.fence_failed", log_why(why)); return; }
+    if (pg_rows(&results[0]) > 0) {
+        log_line(LOG_WARN, "engine.fences", log_word("means", "connections of an engine that was here before did not end: they were closed"));
+        eng->fenced = true;
+    } else if (eng->fenced) {
+        eng->fenced = false;
+        list_each(l, &eng->connector_list) connector_reread(container_of(l, connector, link));
+    }
 }
 
-static void on_tick(uv_timer_t *t);
+static void fence(engine *e)
+{
+    if (e->checking || e->closing || e->fatal.code != ERR_OK) return;
+    e->checking = true;
+    feed_fence(e->feed, on_fenced, e);
+}
 
 /* An engine that was killed may still have commits on their way: they end before anything is read
  * back. Those of one that hangs are ended. */
@@ -180,20 +199,36 @@ static void wait_for_writers(engine *e)
     enum { OFTEN_MS = 20, FENCE_AFTER = 500 };
 
     if (e->waited++ == 0) uv_timer_start(&e->tick, on_tick, OFTEN_MS, OFTEN_MS);
-    if (e->waited % FENCE_AFTER != 0) return;
-    log_line(LOG_WARN, "engine.fences", log_word("means", "connections of an engine that was here before do not end: they are closed"));
-    feed_fence(e->feed, on_fenced, e);
+    if (e->waited % FENCE_AFTER == 0) fence(e);
+}
+
+/* This is the engine of this database now. */
+static void take_over(engine *e, int64_t seq)
+{
+    static const char *const listens[] = { "LISTEN interop_config", "LISTEN interop_work", NULL };
+    const config *cfg = e->cfg;
+    pg_options ears = { .url = cfg->database_url, .application = "interop listen", .on_connect = listens,
+                        .ready = on_ears_ready, .notified = on_notified, .arg = e };
+
+    if (e->waited > 0) uv_timer_start(&e->tick, on_tick, TICK_MS, TICK_MS);
+    e->locked = true;
+    if (!e->failover_safe)
+        log_line(LOG_INFO, "store.no_synchronous_standby", log_word("means", "a failover of PostgreSQL may lose acknowledged messages"));
+    e->in = ingest_open(e->loop, cfg->database_url, (unsigned)cfg->ingest_connections);
+    e->out = outcome_open(e->loop, cfg->database_url, (unsigned)cfg->result_connections);
+    ingest_begin_behind(e->in, seq);
+    e->ears = pg_open(e->loop, &ears);
+    e->relay = cfg->nats_url[0] == '\0' ? NULL : relay_open(e->loop, e->feed, cfg->nats_url, cfg->event_window_hours);
 }
 
 static void on_server(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
 {
     engine *eng = arg;
-    static const char *const listens[] = { "LISTEN interop_config", "LISTEN interop_work", NULL };
-    pg_options ears = { .url = eng->cfg->database_url, .application = "interop listen", .on_connect = listens,
-                        .ready = on_ears_ready, .notified = on_notified, .arg = eng };
 
-    (void)count; (void)sqlstate; (void)why;
+    (void)count; (void)sqlstate;
     eng->checking = false;
+    if (e == ERR_STORE && !eng->told_check) log_line(LOG_ERROR, "engine.check_failed", log_why(why), log_word("then", "tried again"));
+    eng->told_check = e == ERR_STORE;
     if (e != ERR_OK || eng->closing) return;
     if (!says_on(pg_cell(&results[0], 0, SERVER_FSYNC)) || !says_on(pg_cell(&results[0], 0, SERVER_PAGES))) {
         (void)err_set(&eng->fatal, ERR_CONFIG, "PostgreSQL runs with fsync or full_page_writes off: "
@@ -217,13 +252,7 @@ static void on_server(void *arg, err e, const pg_result *results, int count, con
     }
     if (eng->locked) return;
     if (pg_cell_int(&results[0], 0, SERVER_OTHER_WRITERS) > 0) { wait_for_writers(eng); return; }
-    if (eng->waited > 0) uv_timer_start(&eng->tick, on_tick, TICK_MS, TICK_MS);
-    eng->locked = true;
-    if (!eng->failover_safe)
-        log_line(LOG_INFO, "store.no_synchronous_standby", log_word("means", "a failover of PostgreSQL may lose acknowledged messages"));
-    eng->ears = pg_open(eng->loop, &ears);
-    eng->relay = eng->cfg->nats_url[0] == '\0' ? NULL
-        : relay_open(eng->loop, eng->feed, eng->cfg->nats_url, eng->cfg->event_window_hours);
+    take_over(eng, pg_cell_int(&results[0], 0, SERVER_SEQ));
 }
 
 static void check_server(engine *e)
@@ -260,7 +289,7 @@ static void on_feed_ready(void *arg, bool ready, const err_info *why)
 /* Only what is not stored yet counts: messages that wait for a target never stop intake. */
 void engine_balance(engine *e)
 {
-    size_t storing = ingest_waiting(e->in);
+    size_t storing = e->in == NULL ? 0 : ingest_waiting(e->in);
     bool high = storing > STORING_HIGH || e->storing > (size_t)e->cfg->memory_bytes;
     bool low = storing < STORING_LOW && e->storing < (size_t)e->cfg->memory_bytes / 2;
 
@@ -304,6 +333,7 @@ static void on_tick(uv_timer_t *t)
     engine *e = container_of(t, engine, tick);
 
     if (!e->locked && pg_is_ready(e->feed)) check_server(e);
+    else if (e->loaded && pg_is_ready(e->feed)) fence(e);
     if (pg_is_ready(e->feed)) intake_again(e);
     if (e->closing) { engine_close_step(e); return; }
     if (e->load_again && pg_is_ready(e->feed)) load_all(e);
@@ -316,7 +346,7 @@ static void on_tick(uv_timer_t *t)
 
 bool engine_ready(const engine *e, err_info *why)
 {
-    if (!pg_is_ready(e->feed) || !ingest_is_ready(e->in) || !outcome_is_ready(e->out)) {
+    if (!pg_is_ready(e->feed) || (e->locked && (!ingest_is_ready(e->in) || !outcome_is_ready(e->out)))) {
         (void)err_set(why, ERR_STORE, "PostgreSQL is not available%s%s", e->store_why.text[0] == '\0' ? "" : ": ", e->store_why.text);
         return false;
     }
@@ -388,8 +418,6 @@ err engine_open(uv_loop_t *loop, const config *cfg, const char *lua_dir, engine 
     list_init(&e->connector_list);
     list_init(&e->unkept);
     e->hash = digest_begin();
-    e->in = ingest_open(loop, cfg->database_url, (unsigned)cfg->ingest_connections);
-    e->out = outcome_open(loop, cfg->database_url, (unsigned)cfg->result_connections);
     e->feed = pg_open(loop, &(pg_options){ .url = cfg->database_url, .application = "interop engine",
                                            .statements = engine_statements(), .ready = on_feed_ready, .arg = e });
     e->http = fetch_open(loop, CONNECTIONS_PER_HOST);

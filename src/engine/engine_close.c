@@ -96,9 +96,10 @@ void engine_close_step(engine *e)
         ((transform_waiting(e->pool) == 0 && deliver_active(e->deliveries) == 0) || late(e)))
         e->closing_step = STEP_STORE;
     if (e->closing_step == STEP_STORE && transform_waiting(e->pool) == 0 &&
-        ((outcome_waiting(e->out) == 0 && ingest_waiting(e->in) == 0) || late(e)) && e->parts == 0) {
+        (e->in == NULL || (outcome_waiting(e->out) == 0 && ingest_waiting(e->in) == 0) || late(e)) && e->parts == 0) {
         cancel_requests(e);
-        e->parts = 2;
+        e->parts = e->in == NULL ? 1 : 2;
+        if (e->in == NULL) { store_closed(e); return; }  /* it never had its turn */
         ingest_close(e->in, intake_lost, store_closed, e);
         outcome_close(e->out, lost_outcome, store_closed, e);
     }

@@ -35,7 +35,8 @@ struct engine {
     bool          load_again;            /* reading them failed */
     bool          locked;                /* this is the one engine on this database */
     bool          failover_safe;
-    bool          checking, told_locked;
+    bool          checking, told_locked, told_check;
+    bool          fenced;                /* others' connections were closed: what they stored is to be read */
     unsigned      waited;                /* looks at writers of the engine before */
     unsigned      loading;               /* queries for connectors under way */
     bool          closing;

@@ -183,6 +183,9 @@ static void on_stored(ingest_op *op)
         part_answer(s->of, s->index, &j->sent, &good);
         if (strcmp(op->found_status, "failed") == 0 || strcmp(op->found_status, "dead_lettered") == 0)
             flow_try_again(c, &op->found_id);
+        /* Committed, and we have not heard of it: what its sender sends next must not come before it. */
+        else if (strcmp(op->found_status, "pending") == 0 && job_find(c->e, op->found_id.text) == NULL)
+            connector_missed(c, op->seq);
         break;
     case INGEST_REUSED:
         refuse(s->of, s->index, j->bytes, "reused-id",

@@ -80,7 +80,8 @@ static const pg_statement server = {
     "SELECT current_setting('fsync'), current_setting('full_page_writes'),"
     "   current_setting('synchronous_standby_names'), r.rolsuper OR r.rolbypassrls,"
     "   pg_try_advisory_lock(hashtext('interop engine')),"
-    "   (SELECT count(*) FROM " OTHER_WRITERS ")"
+    "   (SELECT count(*) FROM " OTHER_WRITERS "),"
+    "   nextval('hl7_message_batch_seq') * 4096"
     " FROM pg_roles r WHERE r.rolname = current_user"
 };
 

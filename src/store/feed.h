@@ -63,14 +63,14 @@ void feed_routes(pg *c, slice tenant, pg_done done, void *arg);
 /* result 1: the archive of a pack, no row when there is none. */
 void feed_pack(pg *c, slice tenant, slice digest, pg_done done, void *arg);
 
-enum { SERVER_FSYNC, SERVER_PAGES, SERVER_STANDBYS, SERVER_ROLE_UNSAFE, SERVER_LOCKED, SERVER_OTHER_WRITERS };
+enum { SERVER_FSYNC, SERVER_PAGES, SERVER_STANDBYS, SERVER_ROLE_UNSAFE, SERVER_LOCKED, SERVER_OTHER_WRITERS, SERVER_SEQ };
 
 /* result 0: the settings fsync, full_page_writes and synchronous_standby_names; whether this role is a
  * superuser or bypasses row-level security; whether this engine alone holds the lock; how many
- * connections still store for the engine that held it before. */
+ * connections still store for the engine that held it before; a `seq` for what comes next. */
 void feed_server(pg *c, pg_done done, void *arg);
 
-/* Ends the connections that still store for another engine. */
+/* Ends the connections that store for another engine; result 0: a row for each. */
 void feed_fence(pg *c, pg_done done, void *arg);
 
 /* ---- events ---------------------------------------------------------------------- */

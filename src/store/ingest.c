@@ -439,6 +439,11 @@ void ingest_put(ingest *s, ingest_op *op)
     writer_put(s->lane[hash_mix(hash_bytes(op->connector_id), op->connection) % s->count].out, &op->op);
 }
 
+void ingest_begin_behind(ingest *s, int64_t seq)
+{
+    if (seq > s->newest) s->newest = seq;
+}
+
 int64_t ingest_floor(const ingest *s)
 {
     int64_t floor = s->newest;

@@ -55,6 +55,9 @@ ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections);
 void ingest_put(ingest *s, ingest_op *op);
 size_t ingest_waiting(const ingest *s);
 
+/* Every `seq` up to this one belongs to a message of before: what is still to be stored gets a higher one. */
+void ingest_begin_behind(ingest *s, int64_t seq);
+
 /* No message that is under way will have a `seq` up to this one, nor has the one that is being handed to
  * `done`: all up to here were handed over, but for those that other processes store. */
 int64_t ingest_floor(const ingest *s);

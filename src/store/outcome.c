@@ -224,6 +224,12 @@ static bool batch_committed(void *arg, list *batch, const pg_result *results, in
     return true;
 }
 
+static void batch_undone(void *arg, const list *batch)
+{
+    (void)arg;
+    for (const list *l = batch->next; l != batch; l = l->next) op_of((list *)l)->sent = 0;
+}
+
 static void op_refused(void *arg, write_op *op, const char *sqlstate, const err_info *why)
 {
     outcome_op *refused = container_of(op, outcome_op, op);
@@ -240,7 +246,7 @@ static size_t op_weight(const write_op *op)
 }
 
 static const writer_kind kind = {
-    .room = BATCH_ROOM, .weight = op_weight, .build = build_batch, .committed = batch_committed, .refused = op_refused
+    .room = BATCH_ROOM, .weight = op_weight, .build = build_batch, .undone = batch_undone, .committed = batch_committed, .refused = op_refused
 };
 
 outcome *outcome_open(uv_loop_t *loop, const char *url, unsigned connections)

@@ -64,7 +64,7 @@ typedef struct outcome_op {
      * is no longer what was read (it was replayed, or another run has ended it): nothing was stored. */
     void       (*done)(struct outcome_op *op, err e, const err_info *why);
     /* private */
-    unsigned     sent;                   /* how often: a repetition finds its own rows */
+    unsigned     sent;                   /* how often since it is known that nothing is kept: a repetition finds its own rows */
 } outcome_op;
 
 typedef struct outcome outcome;

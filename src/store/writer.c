@@ -97,6 +97,7 @@ static void on_answered(void *arg, err e, const pg_result *results, int count,
     writer *w = arg;
 
     if (w->state == WRITER_CLOSED) return;
+    if (e == ERR_STORE && w->kind->undone != NULL) w->kind->undone(w->arg, &w->batch);
     if (e == ERR_OK) {
         w->state = WRITER_RESUMING;
         w->batch_count = 0;

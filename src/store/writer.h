@@ -33,6 +33,8 @@ typedef struct writer_kind {
     /* The batch was refused for its rows. True: it goes again as it is, and `build` will do it in
      * another way. NULL: never. */
     bool (*again)(void *arg, const char *sqlstate);
+    /* The database refused the batch and kept nothing of it; NULL: of no interest. */
+    void (*undone)(void *arg, const list *batch);
     /* Committed. Takes every operation out of `batch` and completes it. Returns
      * false when it has more to ask first: then nothing is sent until writer_resume. */
     bool (*committed)(void *arg, list *batch, const pg_result *results, int count);
