@@ -70,7 +70,9 @@ static int run(int argc, char **argv);
 
 const cli_command cli_run = {
     .name = "run", .arguments = "[--config FILE]", .summary = "runs the engine until it is told to stop", .run = run,
-    .help = "  --config FILE   the configuration file (default: what INTEROP_CONFIG names)\n",
+    .help = "  --config FILE   the configuration file (default: what INTEROP_CONFIG names)\n\n"
+            "Its keys, their defaults and what they mean; an environment variable, INTEROP_ and the key\n"
+            "in capitals, counts more than the file:\n",
 };
 
 static err begin(running *r, const char *file, err_info *why)
@@ -81,6 +83,7 @@ static err begin(running *r, const char *file, err_info *why)
     if (e == ERR_OK) e = pack_folder_lua_dir(&r->mem, &lua_dir, why);
     if (e != ERR_OK) return e;
     config_apply_log(&r->cfg);
+    config_check_environment();
     if (uv_loop_init(&r->loop) != 0) die("uv_loop_init failed");
     e = engine_open(&r->loop, &r->cfg, lua_dir, &r->e, why);
     if (e != ERR_OK) return e;
@@ -92,10 +95,16 @@ static int run(int argc, char **argv)
     static running r;
     const char *file = NULL, *words[1];
     const cli_option options[] = { { .name = "--config", .value = &file } };
+    cli_command self = cli_run;
+    buf help = buf_in(&r.mem);
     err_info why;
     int count;
 
-    if (!cli_parse_options(&cli_run, argc, argv, options, (int)countof(options), words, 0, &count)) return EXIT_USAGE;
+    buf_puts(&help, cli_run.help);
+    config_describe(&help);
+    buf_putc(&help, '\0');
+    self.help = help.ptr;
+    if (!cli_parse_options(&self, argc, argv, options, (int)countof(options), words, 0, &count)) return EXIT_USAGE;
     (void)signal(SIGPIPE, SIG_IGN);
     if (begin(&r, file, &why) != ERR_OK) {
         (void)cli_fail(&cli_run, &why);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "engine/words.h"
 
 typedef enum kind {
@@ -223,6 +224,29 @@ err config_load(arena *mem, const char *file, config *out, err_info *why)
         if (e != ERR_OK) return e;
     }
     return read_environment(mem, out, why);
+}
+
+void config_check_environment(void)
+{
+    static const char *const others[] = { "config", "lua", "tenant", "demo_database_url" };      /* read elsewhere */
+    static const slice prefix = slice_lit("INTEROP_");
+
+    for (char **at = environ; *at != NULL; at++) {
+        slice value, variable = slice_cut(slice_of(*at), '=', &value);
+        char name[64];
+        const char *near;
+        size_t n = 0;
+        if (!slice_starts(variable, prefix) || variable.len - prefix.len >= sizeof name) continue;
+        for (slice rest = slice_from(variable, prefix.len); n < rest.len; n++)
+            name[n] = rest.ptr[n] >= 'A' && rest.ptr[n] <= 'Z' ? (char)(rest.ptr[n] - 'A' + 'a') : rest.ptr[n];
+        bool known = find_key((slice){ name, n }) != NULL;
+        for (size_t i = 0; i < countof(others); i++) known |= slice_is((slice){ name, n }, others[i]);
+        if (known) continue;
+        near = words_nearest((slice){ name, n }, &keys[0].name, sizeof keys[0], countof(keys));
+        if (near == NULL) continue;
+        log_line(LOG_WARN, "config.unknown_variable", log_id("variable", variable), log_word("nearest", near),
+                 log_word("means", "it has no effect"));
+    }
 }
 
 void config_apply_log(const config *c)

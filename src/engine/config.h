@@ -35,6 +35,9 @@ must_check err config_load(arena *mem, const char *file, config *out, err_info *
 /* Puts `log` and `log_level` into force. */
 void config_apply_log(const config *c);
 
+/* Warns of a variable whose name is nearly that of a key: it has no effect. */
+void config_check_environment(void);
+
 /* "127.0.0.1:8080", "[::1]:8080", ":8080" (host "0.0.0.0") taken apart. */
 must_check bool config_address(arena *mem, slice text, const char **host, uint16_t *port);
 

@@ -87,7 +87,8 @@ def configuration(x):
 def not_migrated(x):
     """No role yet, then no tables yet: the engine waits for `interop migrate`."""
     s = x.s
-    engine = s.engine(ready=False)
+    engine = s.engine(ready=False, INTEROP_TRANSFORM_THREAD="2", INTEROP_PORT="tcp://10.0.0.1:80")
+    one_line(s, engine, "config.unknown_variable", r"INTEROP_TRANSFORM_THREAD\b.*transform_threads")
     one_line(s, engine, 'role', r"role .*engine", r"interop migrate")
     s.equal(engine.get("/livez").status, 200, "it lives")
     ready = engine.get("/readyz")
