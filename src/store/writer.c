@@ -4,6 +4,9 @@
  *                  | row's fault: solo, one operation a batch
  *                  `- database's fault or lost: RESTING, then the same again
  *
+ * What is put while nothing is under way waits until the loop has read what is there from all
+ * sockets: one batch instead of a small one and a large one behind it.
+ *
  * A batch is bounded by its bytes too: PostgreSQL takes no statement of a gigabyte, and
  * would close the connection on it again and again. */
 #include "store/writer.h"
@@ -29,11 +32,31 @@ struct writer {
     list               queued, batch;
     size_t             queued_count, batch_count, solo;
     uv_timer_t         timer;
+    uv_check_t         read;             /* the loop has read all that was there */
+    uv_prepare_t       waits;            /* it is about to wait: for what is put by timers */
+    int                handles;          /* to be closed */
     void             (*closed)(void *arg);
     void              *closed_arg;
 };
 
 static void writer_send(writer *w);
+
+static void send_collected(writer *w)
+{
+    uv_check_stop(&w->read);
+    uv_prepare_stop(&w->waits);
+    writer_send(w);
+}
+
+static void on_read(uv_check_t *h) { send_collected(container_of(h, writer, read)); }
+static void on_waits(uv_prepare_t *h) { send_collected(container_of(h, writer, waits)); }
+
+static void send_soon(writer *w)
+{
+    if (w->state != WRITER_IDLE) return;
+    uv_check_start(&w->read, on_read);
+    uv_prepare_start(&w->waits, on_waits);
+}
 
 static void on_rested(uv_timer_t *t)
 {
@@ -51,7 +74,8 @@ writer *writer_new(pg *conn, uv_loop_t *loop, const writer_kind *kind, void *arg
     w->arg = arg;
     list_init(&w->queued);
     list_init(&w->batch);
-    if (uv_timer_init(loop, &w->timer) != 0) die("uv_timer_init failed");
+    if (uv_timer_init(loop, &w->timer) != 0 || uv_check_init(loop, &w->read) != 0 || uv_prepare_init(loop, &w->waits) != 0)
+        die("writer_new failed");
     return w;
 }
 
@@ -155,22 +179,23 @@ void writer_put_front(writer *w, write_op *op)
 {
     list_push_front(&w->queued, &op->link);
     w->queued_count++;
-    writer_send(w);
+    send_soon(w);
 }
 
 void writer_put(writer *w, write_op *op)
 {
     list_push(&w->queued, &op->link);
     w->queued_count++;
-    writer_send(w);
+    send_soon(w);
 }
 
-static void on_timer_closed(uv_handle_t *h)
+static void on_handle_closed(uv_handle_t *h)
 {
-    writer *w = container_of((uv_timer_t *)h, writer, timer);
+    writer *w = h->data;
     void (*closed)(void *) = w->closed;
     void *arg = w->closed_arg;
 
+    if (--w->handles > 0) return;
     free(w);
     closed(arg);
 }
@@ -182,5 +207,9 @@ void writer_free(writer *w, list *left, void (*closed)(void *arg), void *arg)
     w->state = WRITER_CLOSED;
     w->closed = closed;
     w->closed_arg = arg;
-    uv_close((uv_handle_t *)&w->timer, on_timer_closed);
+    w->handles = 3;
+    w->timer.data = w->read.data = w->waits.data = w;
+    uv_close((uv_handle_t *)&w->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&w->read, on_handle_closed);
+    uv_close((uv_handle_t *)&w->waits, on_handle_closed);
 }
