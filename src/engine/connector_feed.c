@@ -11,6 +11,7 @@
  * what it meets again is in memory or no longer open. */
 #include <stdlib.h>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "engine/inside.h"
 
@@ -113,6 +114,7 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
     if (!may_go_on(c, e, why)) return;
     if (c->from_start) { connector_feed(c); return; }
     rows = pg_rows(&results[1]);
+    if (rows > 0) failpoint("feed.messages_read");
     for (int i = 0; i < rows; i++) {
         slice message_id = pg_cell(&results[1], i, MSG_ID);
         char text[ID_MAX + 1];
@@ -159,6 +161,7 @@ static void on_deliveries(void *arg, err e, const pg_result *results, int count,
     if (e == ERR_CLOSED || c->closing || c->e->closing) return;
     if (!may_go_on(c, e, why)) return;
     rows = pg_rows(r);
+    if (rows > 0) failpoint("feed.deliveries_read");
     for (int i = 0, next; i < rows; i = next) {
         slice message_id = pg_cell(r, i, MSG_ID);
         char text[ID_MAX + 1];

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "engine/delivery.h"
 #include "engine/retry.h"
@@ -190,6 +191,7 @@ static void delivery_send(list *link)
     delivery *d = container_of(link, delivery, link);
     deliverer *all = d->j->conn->e->deliveries;
 
+    failpoint("deliver.before_send");
     d->state = DELIVERY_SENDING;
     all->active++;
     delivery_follow(all, d, call_next(all, d));
@@ -199,8 +201,10 @@ static void on_answered(void *arg, const fetch_answer *answer)
 {
     delivery *d = arg;
     deliverer *all = d->j->conn->e->deliveries;
-    verdict v = call_answered(all, d, answer);
+    verdict v;
 
+    failpoint("deliver.answered");
+    v = call_answered(all, d, answer);
     job_weigh(d->j);
     delivery_follow(all, d, v);
 }
@@ -216,6 +220,7 @@ static void delivery_commit(deliverer *all, delivery *d, const char *status, con
     bool good = strcmp(status, "delivered") == 0;
     outcome_link *links = arena_array(&j->mem, outcome_link, (size_t)d->plan->entry_count);
 
+    failpoint("deliver.before_record");
     d->state = DELIVERY_COMMITTING;
     *op = (outcome_op){
         .kind = OUTCOME_DELIVERED, .tenant = j->conn->tenant, .connector_id = id_slice(&j->conn->connector_id),
@@ -244,6 +249,7 @@ static void on_committed(outcome_op *op, err e, const err_info *why)
             return;
         }
     }
+    failpoint("deliver.recorded");
     engine_told(all->e);
     if (strcmp(op->status, "failed") == 0) delivery_wait(d);
     else delivery_end(all, d);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "engine/delivery.h"
 #include "fhir/merge.h"
 #include "fhir/resource.h"
@@ -187,6 +188,7 @@ static void start(deliverer *all, delivery *d, const char *method, slice path, c
     request.url = path.len == 0 ? slice_of(d->to->url)
         : arena_printf(&d->j->mem, "%s/%.*s", d->to->url, (int)path.len, path.ptr);
     d->call = fetch_start(all->e->http, &request, d->answered, d);
+    failpoint("deliver.sent");
 }
 
 static verdict start_bundle(deliverer *all, delivery *d)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "engine/inside.h"
 #include "engine/retry.h"
@@ -99,6 +100,7 @@ void flow_enter(job *j)
     j->indexed = true;
     j->state = JOB_QUEUED;
     lanes_enter(&c->lanes, &j->pass, 0, j->keys, j->key_count);
+    failpoint("flow.entered");
 }
 
 static void flow_run(job *j)
@@ -243,6 +245,7 @@ void flow_transformed(void *arg, job *j)
 {
     engine *e = arg;
 
+    failpoint("flow.transformed");
     job_weigh(j);
     if (e->closing && (j->redelivery || j->run_error == ERR_CLOSED)) { flow_abandon(j); return; }
     if (j->redelivery) {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "engine/answer.h"
 #include "engine/inside.h"
@@ -62,7 +63,9 @@ static void parcel_finish(parcel *p)
         }
         if (p->batch && any) buf_printf(&all, "BTS|%zu\r", p->count);
         metric_observe(p->conn->count.ack_seconds, (double)(clock_ns() - p->read_ns) / 1e9);
+        failpoint("intake.before_ack");
         mllp_answer(p->ticket, buf_slice(&all), p->end);
+        failpoint("intake.acked");
     }
     for (size_t i = 0; i < p->count; i++) buf_free(&p->answers[i]);
     free(p->answers);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/queue.h"
@@ -92,13 +93,14 @@ static void publish(relay *r, jsCtx *js, const event *ev)
     natsMsg *msg = NULL;
     natsStatus s;
 
-
+    failpoint("relay.before_publish");
     (void)slice_cstr(ev->event_id, event_id, sizeof event_id);
     (void)jsPubOptions_Init(&options);
     options.MsgId = event_id;
     options.MaxWait = ACK_WAIT_MS;
     s = js == NULL ? NATS_CONNECTION_CLOSED : natsMsg_Create(&msg, subject, NULL, ev->payload.ptr, (int)ev->payload.len);
     if (s == NATS_OK) s = js_PublishMsgAsync(js, &msg, &options);
+    failpoint("relay.published");
     natsMsg_Destroy(msg);                /* NULL once the library has it */
     free(subject);
     if (s != NATS_OK) answer_put(r, event_id, false);
@@ -212,6 +214,7 @@ static void on_marked(void *arg, err e, const pg_result *results, int count, con
     relay *r = arg;
 
     (void)results; (void)count; (void)sqlstate; (void)why;
+    failpoint("relay.marked");
     if (r->state == RELAY_CLOSED) return;
     /* Only the next event of each aggregate was read: there may be more of them. */
     relay_rest(r, e != ERR_OK || r->any_failed ? REST_MS : 0);
@@ -222,6 +225,7 @@ static void relay_mark(relay *r)
     slice *ids = arena_array(&r->mem, slice, r->count);
     size_t n = 0;
 
+    failpoint("relay.before_mark");
     r->state = RELAY_MARKING;
     for (size_t i = 0; i < r->count; i++)
         if (r->events[i]->acked) ids[n++] = r->events[i]->event_id;

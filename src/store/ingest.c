@@ -23,6 +23,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/hash.h"
 #include "base/log.h"
 
@@ -189,6 +190,7 @@ static void build_batch(void *arg, pg_unit *unit, list *batch)
         pg_array_int(&column[k++], op->place);
     }
     for (int i = 0; i < COLUMNS; i++) params[i] = pg_array_end(&column[i]);
+    failpoint("ingest.before_commit");
     w->sent_careful = w->careful > 0;
     if (w->careful > 0) w->careful--;
     pg_unit_add(unit, w->sent_careful ? &insert_unless_there : &insert_new, params, COLUMNS);
@@ -239,6 +241,7 @@ static bool batch_committed(void *arg, list *batch, const pg_result *results, in
     int n = sort_batch(batch, sorted);
 
     (void)count;
+    failpoint("ingest.committed");
     for (int i = 0; i < n; i++) {
         ingest_op *op = sorted[i];
         if (!w->sent_careful) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/hash.h"
 
 enum { BATCH_ROOM = 256, MAX_CONNECTIONS = 16 };
@@ -177,6 +178,7 @@ static void build_batch(void *arg, pg_unit *unit, list *batch)
     columns *made = NULL, *ended = NULL;
 
     (void)arg;
+    failpoint("outcome.before_commit");
     list_each(l, batch) {
         outcome_op *op = op_of(l);
         columns **into = op->kind == OUTCOME_TRANSFORMED ? &made : &ended;
@@ -214,6 +216,7 @@ static bool batch_committed(void *arg, list *batch, const pg_result *results, in
     int from = 0;
 
     (void)arg; (void)count;
+    failpoint("outcome.committed");
     list_init(&ended);
     list_splice(&ended, batch);
     for (list *l; (l = list_pop(&ended)) != NULL;) {
