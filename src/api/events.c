@@ -1,8 +1,9 @@
 /* api/events.c -- /v1/events: what the relay publishes, as server-sent events.
  *
  * The id of each is the event's own, so that a client that comes back with
- * Last-Event-ID goes on where it was, without a gap. Without one the stream begins
- * with what happens next. One read of the outbox is under way for each stream. */
+ * Last-Event-ID goes on where it was, without a gap; one that names no event of the
+ * tenant (any more) is answered with 410. Without one the stream begins with what
+ * happens next. One read of the outbox is under way for each stream. */
 #include <stdlib.h>
 
 #include "api/inside.h"
@@ -17,10 +18,12 @@ typedef struct events_stream {
     http_request *r;                     /* NULL once it has ended */
     char         *tenant;
     char          after[64];             /* the last event that was sent; "" before the first */
+    bool          streaming;             /* else the request waits for an answer */
     bool          reading, again, begun;
 } events_stream;
 
 static void stream_read(events_stream *s);
+static void look_up_last(events_stream *s);
 
 static void stream_free(events_stream *s)
 {
@@ -32,7 +35,8 @@ static void stream_free(events_stream *s)
 /* While a read is under way it lives on, out of the list: the API may be gone before the answer comes. */
 static void stream_end(events_stream *s)
 {
-    if (s->r != NULL) http_stream_end(s->r);
+    if (s->r != NULL && s->streaming) http_stream_end(s->r);
+    else if (s->r != NULL) api_problem(s->r, 503, "Service Unavailable", "the engine stops");
     s->r = NULL;
     list_remove(&s->link);
     if (!s->reading) stream_free(s);
@@ -78,7 +82,7 @@ static void on_rows(void *arg, err e, const pg_result *results, int count, const
 
 static void stream_read(events_stream *s)
 {
-    if (s->reading || s->r == NULL) { s->again = true; return; }
+    if (s->reading || s->r == NULL || !s->streaming) { s->again = true; return; }
     if (http_stream_pending(s->r) >= HIGH_WATER) { s->again = true; return; }    /* on_room goes on */
     s->reading = true;
     s->again = false;
@@ -92,6 +96,41 @@ static void on_room(void *arg)
 }
 
 static void on_gone(void *arg) { stream_end(arg); }
+
+static void begin_stream(events_stream *s)
+{
+    http_reply_header(s->r, "Cache-Control", slice_lit("no-store"));
+    s->streaming = true;
+    http_stream_begin(s->r, 200, "text/event-stream", on_room, on_gone, s);
+    http_stream_write(s->r, slice_lit(": interop\n\n"));
+    s->again = true;
+    stream_read(s);
+}
+
+static void on_known(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+{
+    events_stream *s = arg;
+
+    (void)count; (void)sqlstate;
+    s->reading = false;
+    if (s->r == NULL) { stream_end(s); return; }
+    if (e == ERR_STORE_LOST) { look_up_last(s); return; }       /* waits for the connection */
+    if (e == ERR_OK && pg_rows(&results[1]) == 1) { begin_stream(s); return; }
+    if (e == ERR_OK)
+        api_problem(s->r, 410, "Gone", "Last-Event-ID names no event of this tenant, or one that is no longer kept: begin without it");
+    else
+        api_problem(s->r, 503, "Service Unavailable", "the event of Last-Event-ID could not be looked up");
+    if (e != ERR_OK && e != ERR_CLOSED) log_line(LOG_WARN, "events.not_read", log_why(why));
+    s->r = NULL;
+    stream_end(s);
+}
+
+/* Is there the event that the client saw last? */
+static void look_up_last(events_stream *s)
+{
+    s->reading = true;
+    feed_stream_has(engine_feed(s->a->e), slice_of(s->tenant), slice_of(s->after), on_known, s);
+}
 
 void events_serve(api *a, http_request *r)
 {
@@ -111,11 +150,8 @@ void events_serve(api *a, http_request *r)
     s->begun = last.len > 0;
     (void)slice_cstr(last, s->after, sizeof s->after);
     list_push(&a->streams, &s->link);
-    http_reply_header(r, "Cache-Control", slice_lit("no-store"));
-    http_stream_begin(r, 200, "text/event-stream", on_room, on_gone, s);
-    http_stream_write(r, slice_lit(": interop\n\n"));
-    s->again = true;
-    stream_read(s);
+    if (last.len > 0) look_up_last(s);
+    else begin_stream(s);
 }
 
 void events_wake(void *arg)
@@ -133,7 +169,7 @@ void events_beat(api *a)
 
     list_each_safe(l, &a->streams) {
         events_stream *s = container_of(l, events_stream, link);
-        if (s->r == NULL) continue;
+        if (s->r == NULL || !s->streaming) continue;
         if (comment && http_stream_pending(s->r) == 0) http_stream_write(s->r, slice_lit(": still here\n\n"));
         stream_read(s);
     }

@@ -92,7 +92,7 @@ static const pg_statement fence = {
 const pg_statement *const feed_statements[] = {
     &feed_set_tenant, &messages, &message, &deliveries, &links, &connector_ids, &connectors, &services, &rules,
     &pack, &server, &fence, &feed_pending, &feed_read_events, &feed_set_published, &feed_stream_events,
-    &feed_stream_first, &feed_stream_newest, &feed_tell_connector, &feed_replay_message, NULL
+    &feed_stream_known, &feed_stream_first, &feed_stream_newest, &feed_tell_connector, &feed_replay_message, NULL
 };
 
 pg_unit *feed_unit(pg *c, slice tenant)

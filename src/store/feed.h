@@ -91,6 +91,9 @@ void feed_published(pg *c, const slice *ids, size_t count, pg_done done, void *a
 #define FEED_STREAM_START "0"
 void feed_stream(pg *c, slice tenant, slice after, int most, pg_done done, void *arg);
 
+/* result 1: a row when the tenant has this event. */
+void feed_stream_has(pg *c, slice tenant, slice event_id, pg_done done, void *arg);
+
 /* Raises an event about a connector: its own event_seq, in its own transaction. */
 void feed_tell(pg *c, slice tenant, slice connector_id, const char *event, slice data, pg_done done, void *arg);
 

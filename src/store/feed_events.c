@@ -24,6 +24,10 @@ const pg_statement feed_stream_events = {
     " ORDER BY xid, id LIMIT $2"
 };
 
+const pg_statement feed_stream_known = {
+    "feed_stream_known", "SELECT id FROM outbox_events WHERE id = $1"
+};
+
 const pg_statement feed_stream_first = {
     "feed_stream_first",
     "SELECT " EVENT_COLUMNS " FROM outbox_events"
@@ -116,6 +120,16 @@ void feed_stream(pg *c, slice tenant, slice after, int most, pg_done done, void 
         params[1] = pg_int(mem, most);
         pg_unit_add(unit, &feed_stream_events, params, 2);
     }
+    pg_submit(unit, done, arg);
+}
+
+void feed_stream_has(pg *c, slice tenant, slice event_id, pg_done done, void *arg)
+{
+    pg_unit *unit = feed_unit(c, tenant);
+    pg_param *params = arena_array(pg_unit_arena(unit), pg_param, 1);
+
+    params[0] = pg_text(pg_unit_arena(unit), event_id);
+    pg_unit_add(unit, &feed_stream_known, params, 1);
     pg_submit(unit, done, arg);
 }
 

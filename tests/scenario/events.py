@@ -119,6 +119,8 @@ def main():
         s.equal(kinds(again.until(3)), STORY, "it goes on after the engine was killed")
         s.equal([event_id for event_id, _, _ in again.events], committed(pg, "north")[37:], "with what it had not told yet")
         s.equal(Stream(engine, "north", last + "x" * 80).status(), 400, "a Last-Event-ID that is none is refused")
+        s.equal(Stream(engine, "north", "EVT_PURGED").status(), 410, "one that is not kept: 410, so that the client knows of the gap")
+        s.equal(Stream(engine, "south", last).status(), 410, "another tenant's is not there either")
         engine.stop()
 
 
