@@ -155,6 +155,34 @@ def p4_service_gone(x):
     target_down(x, "gone", x.service.close, x.service.open)
 
 
+def p3_lanes_are_seen(x):
+    """`lane list` shows which keys wait, for which message and which service."""
+    s, client = x.s, x.open("lanes")
+    x.service.be("lanes", 503)
+    for n, mrn in enumerate(("Mone", "Mone", "Mtwo")):
+        x.send(client, adt(f"lanes-{n}", mrn, visit=f"V{mrn}"))
+    first = s.interop_json("message", "list", "--tenant", "lanes", "--control-id", "lanes-0")["id"]
+
+    def lanes(*more):
+        got = s.interop_json("lane", "list", "--tenant", "lanes", *more)
+        return got if isinstance(got, list) else [got]
+
+    wait_for("three deliveries to wait", lambda: sum(1 + lane["waiting"] for lane in lanes()
+                                                     if lane["stage"] == "deliver") == 3)
+    s.equal([(lane["key"].split("^")[0], lane["waiting"], lane["status"]) for lane in lanes()],
+            [("Mone", 1, "pending"), ("Mtwo", 0, "pending")], "each key, with how many wait behind the first")
+    s.equal((lanes()[0]["messageId"], lanes()[0]["serviceUrl"]), (first, x.service.base("lanes")), "the first, and its service")
+    s.equal(lanes("--held"), [], "none is held by a message that failed")
+    x.pg.psql(f"update hl7_deliveries set status = 'failed', error_detail = 'on purpose' where message_id = '{first}'")
+    s.equal([(lane["messageId"], lane["errorDetail"]) for lane in lanes("--held", "--connector", "adt")], [(first, "on purpose")],
+            "--held shows the one that is, and why")
+    s.equal(s.interop("lane", "list", "--tenant", "nobody").strip(), "nothing waits", "another tenant sees nothing of it")
+    x.service.be("lanes", "pass")
+    for n in range(3):
+        x.ends(f"lanes-{n}", "processed")
+    s.equal(lanes(), [], "nothing waits in the end")
+
+
 def p4_refused_message(x):
     """400 is the message's fault: it uses up its attempts, holds only its own key, and can be replayed."""
     s, client = x.s, x.open("bad")
@@ -333,8 +361,8 @@ def p7_starving(x):
     s.check(left > 0, f"a light tenant's messages passed ({took:.1f} s) while a heavy one's were still running", str(left))
 
 
-CASES = [p4_answer_lost, p4_answer_lost_single, p4_killed_in_between, p4_service_503, p4_service_401, p4_service_gone,
-         p4_refused_message, p4_poison, p4_sent_again, p4_retries, p4_two_targets,
+CASES = [p3_lanes_are_seen, p4_answer_lost, p4_answer_lost_single, p4_killed_in_between, p4_service_503, p4_service_401,
+         p4_service_gone, p4_refused_message, p4_poison, p4_sent_again, p4_retries, p4_two_targets,
          p7_same_mrn, p7_service_of_another, p7_script_names_service, p7_starving]
 
 
