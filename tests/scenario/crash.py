@@ -56,7 +56,8 @@ def main():
                            "(select count(*) from hl7_deliveries where status = 'pending') deliveries, "
                            "(select count(*) from outbox_events where not published) events")[0]
             s.say(f"kill {n}: {load.acked()} of {load.total} acknowledged; left {left}")
-            open_at_kill += left["deliveries"]
+            # A sanitized engine may be killed before its first transformation ends.
+            open_at_kill += left["deliveries"] + (left["pending"] if SANITIZED else 0)
             engine = s.engine()
             if n % 2 == 0:               # while it reads back what the kill left open
                 time.sleep(0.03 * n)
@@ -64,7 +65,7 @@ def main():
                 engine = s.engine()
         load.finish(s)
         s.check(load.resent() > 0 and open_at_kill > 0, "the kills met messages in flight",
-                f"{load.resent()} sent again, {open_at_kill} deliveries open")
+                f"{load.resent()} sent again, {open_at_kill} open")
         settled(s, pg)
         s.equal(engine.metric("interop_messages_dead_lettered_total"), 0, "no message was given up")
         check_books(s, pg, nats, base, [load])
