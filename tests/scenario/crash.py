@@ -27,7 +27,7 @@ def late_commit(s, pg, port, engine):
     s.equal(pg.value("select processing_status s from hl7_messages where message_control_id = 'LATE1'"), "processed",
             "a message whose commit outlives its engine is processed by the next")
     pg.psql("drop trigger test_slow on hl7_messages")
-    os.kill(engine.pid, signal.SIGSTOP)
+    engine.hold()
     pg.psql("select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'interop engine %'")
     other = s.engine()
     os.kill(engine.pid, signal.SIGCONT)

@@ -103,6 +103,15 @@ class Process:
             self.child.wait()
             raise Failed(f"{self.name} did not end within {seconds * PATIENCE} s:\n{self.tail()}") from None
 
+    def hold(self):
+        """SIGSTOP; returns when every thread has stopped, which takes a while on a busy machine."""
+        def states():
+            for task in os.listdir(f"/proc/{self.pid}/task"):
+                with open(f"/proc/{self.pid}/task/{task}/stat", encoding="ascii", errors="replace") as file:
+                    yield file.read().rpartition(")")[2].split()[0]
+        self.child.send_signal(signal.SIGSTOP)
+        wait_for(f"{self.name} to stop", lambda: set(states()) == {"T"}, 10, 0.01)
+
     def text(self):
         with open(self.log, encoding="utf-8", errors="replace") as file:
             return file.read()

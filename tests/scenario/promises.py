@@ -518,7 +518,7 @@ def p10_broker_hangs(x):
     x.ended("hangs")
     unpublished = "select count(*) n from outbox_events where tenant_id = 'hangs' and not published"
     wait_for("publication", lambda: x.pg.value(unpublished) == 0)
-    x.nats.process.child.send_signal(signal.SIGSTOP)
+    x.nats.process.hold()
     for n in range(1, 4):
         client.exchange(adt(f"hang-{n}", f"Mhang{n}"))
     x.ended("hangs")
