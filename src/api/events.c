@@ -42,6 +42,9 @@ static void stream_end(events_stream *s)
     if (!s->reading) stream_free(s);
 }
 
+/* From here on a client misses nothing: where the stream begins is known. */
+static void say_begun(events_stream *s) { http_stream_write(s->r, slice_lit(": interop\n\n")); }
+
 static void send_event(events_stream *s, const pg_result *rows, int i)
 {
     buf b = buf_in(NULL);
@@ -73,6 +76,7 @@ static void on_rows(void *arg, err e, const pg_result *results, int count, const
     if (!s->begun) {                     /* the newest one: what follows is new */
         s->begun = true;
         (void)slice_cstr(rows > 0 ? pg_cell(&results[1], 0, EVENT_ID) : slice_lit(FEED_STREAM_START), s->after, sizeof s->after);
+        say_begun(s);
         if (s->again) stream_read(s);
         return;
     }
@@ -102,7 +106,7 @@ static void begin_stream(events_stream *s)
     http_reply_header(s->r, "Cache-Control", slice_lit("no-store"));
     s->streaming = true;
     http_stream_begin(s->r, 200, "text/event-stream", on_room, on_gone, s);
-    http_stream_write(s->r, slice_lit(": interop\n\n"));
+    if (s->begun) say_begun(s);
     s->again = true;
     stream_read(s);
 }

@@ -118,7 +118,7 @@ void feed_messages(pg *c, slice tenant, slice connector_id, int64_t after_seq, i
     pg_submit(unit, done, arg);
 }
 
-static void feed_by_text(pg *c, slice tenant, const pg_statement *st, slice value, pg_done done, void *arg)
+void feed_by_text(pg *c, slice tenant, const pg_statement *st, slice value, pg_done done, void *arg)
 {
     pg_unit *unit = feed_unit(c, tenant);
     pg_param *params = arena_array(pg_unit_arena(unit), pg_param, 1);

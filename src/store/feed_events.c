@@ -125,12 +125,7 @@ void feed_stream(pg *c, slice tenant, slice after, int most, pg_done done, void 
 
 void feed_stream_has(pg *c, slice tenant, slice event_id, pg_done done, void *arg)
 {
-    pg_unit *unit = feed_unit(c, tenant);
-    pg_param *params = arena_array(pg_unit_arena(unit), pg_param, 1);
-
-    params[0] = pg_text(pg_unit_arena(unit), event_id);
-    pg_unit_add(unit, &feed_stream_known, params, 1);
-    pg_submit(unit, done, arg);
+    feed_by_text(c, tenant, &feed_stream_known, event_id, done, arg);
 }
 
 void feed_tell(pg *c, slice tenant, slice connector_id, const char *event, slice data, pg_done done, void *arg)

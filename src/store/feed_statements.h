@@ -1,4 +1,4 @@
-/* store/feed_statements.h -- shared by feed.c and feed_events.c only. */
+/* store/feed_statements.h -- shared by feed.c, feed_events.c and quarantine_in.c only. */
 #ifndef STORE_FEED_STATEMENTS_H
 #define STORE_FEED_STATEMENTS_H
 
@@ -9,5 +9,8 @@ extern const pg_statement feed_set_tenant, feed_pending, feed_read_events, feed_
 
 /* A unit that begins by setting the tenant. */
 pg_unit *feed_unit(pg *c, slice tenant);
+
+/* One statement with one parameter, for the tenant; its result is the second. */
+void feed_by_text(pg *c, slice tenant, const pg_statement *st, slice value, pg_done done, void *arg);
 
 #endif

@@ -83,12 +83,7 @@ void quarantine_put(pg *c, const quarantine_row *row,
 
 void quarantine_read(pg *c, slice tenant, slice quarantine_id, pg_done done, void *arg)
 {
-    pg_unit *unit = feed_unit(c, tenant);
-    pg_param *params = arena_array(pg_unit_arena(unit), pg_param, 1);
-
-    params[0] = pg_text(pg_unit_arena(unit), quarantine_id);
-    pg_unit_add(unit, &read_row, params, 1);
-    pg_submit(unit, done, arg);
+    feed_by_text(c, tenant, &read_row, quarantine_id, done, arg);
 }
 
 void quarantine_released(pg *c, slice tenant, slice quarantine_id, slice message_id, pg_done done, void *arg)
