@@ -474,6 +474,7 @@ verdict call_answered(deliverer *all, delivery *d, const fetch_answer *a)
     verdict v = VERDICT_MORE;
 
     d->call = NULL;
+    d->maybe_sent |= a->sent_again;
     d->http_status = a->status;
     if (a->error != ERR_OK || a->status < 200 || a->status > 299) return failed(all, d, a);
     target_good(d->to);

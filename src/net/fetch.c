@@ -8,7 +8,7 @@
  *
  * Two things that libcurl does are worth knowing: a request on a kept connection that
  * turns out to be dead before a byte of the answer is sent once more on a new
- * one; and a call that waits for one of its host's connections is not under its
+ * one, which on_send() counts; and a call that waits for one of its host's connections is not under its
  * timeouts, which is why sweep_calls() looks at the deadlines too. */
 #include "net/fetch.h"
 
@@ -52,6 +52,7 @@ struct fetch_call {
     size_t             cap;
     uint64_t           connect_ms, total_ms;
     uint64_t           deadline_ns;      /* 0: none */
+    unsigned           sends;            /* how often libcurl began to send it */
     bool               too_large, waited;
     const char        *refused;          /* why it was not even tried */
     void             (*done)(void *arg, const fetch_answer *answer);
@@ -222,6 +223,16 @@ static size_t on_body(char *bytes, size_t one, size_t n, void *arg)
     return n;
 }
 
+/* There is a connection; what follows may reach the peer. */
+static int on_send(void *arg, char *peer_address, char *own_address, int peer_port, int own_port)
+{
+    fetch_call *c = arg;
+
+    (void)peer_address, (void)own_address, (void)peer_port, (void)own_port;
+    c->sends++;
+    return CURL_PREREQFUNC_OK;
+}
+
 /* NUL-terminated, valid until the next call of this. */
 static const char *scratch_text(fetch_call *c, slice s)
 {
@@ -315,6 +326,7 @@ fetch_call *fetch_start(fetch *f, const fetch_request *request,
     c->connect_ms = request->connect_ms;
     c->total_ms = request->total_ms;
     c->deadline_ns = c->total_ms == 0 ? 0 : clock_ns() + c->total_ms * 1000000u;
+    c->sends = 0;
     c->too_large = c->waited = false;
     c->refused = has_line_end(request->url) ? "the URL holds a line end" : NULL;
     c->error[0] = '\0';
@@ -322,6 +334,8 @@ fetch_call *fetch_start(fetch *f, const fetch_request *request,
     set(c, CURLOPT_ERRORBUFFER, c->error);
     set(c, CURLOPT_WRITEFUNCTION, on_body);
     set(c, CURLOPT_WRITEDATA, c);
+    set(c, CURLOPT_PREREQFUNCTION, on_send);
+    set(c, CURLOPT_PREREQDATA, c);
     set_rules(c, request);
     set_method(c, request);
     set_headers(c, request);
@@ -426,10 +440,10 @@ static slice header_of(CURL *easy, const char *name)
 static void call_finish(fetch_call *c, CURLcode result)
 {
     fetch_answer a = { .error = ERR_OK };
-    long status = 0, request_size = 0;
+    long status = 0;
 
-    (void)curl_easy_getinfo(c->easy, CURLINFO_REQUEST_SIZE, &request_size);
-    a.sent = request_size > 0;
+    a.sent = c->sends > 0;
+    a.sent_again = c->sends > 1;
     if (result != CURLE_OK) {
         a.error = explain(c, result, &a.why);
     } else {

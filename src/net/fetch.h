@@ -2,7 +2,8 @@
  *
  * TLS verification cannot be switched off; redirects are not followed; proxies of the
  * environment are not used. Connections are pooled for each host; a request on a kept
- * connection that proves dead is sent again, once, so requests must be safe to repeat. */
+ * connection that proves dead is sent again, once, so requests must be safe to repeat;
+ * the answer says so. */
 #ifndef NET_FETCH_H
 #define NET_FETCH_H
 
@@ -30,6 +31,7 @@ typedef struct fetch_answer {
                                             ERR_CONFIG: not sent, the URL or a header is wrong */
     err_info  why;
     bool      sent;                      /* the peer may have seen the request */
+    bool      sent_again;                /* and more than once: this answers the last */
     int       status;
     slice     body;                      /* borrowed until `done` returns */
     slice     location, etag, retry_after, content_type;      /* SLICE_NONE when absent; borrowed */

@@ -29,6 +29,7 @@ typedef struct conn {
     uv_timer_t delay;
     tls       *tls;
     buf        in;
+    unsigned   requests;
     bool       closing;
     int        owed;
 } conn;
@@ -102,6 +103,7 @@ static void conn_answer(conn *c, slice head, slice body)
 
     path = slice_cut(path, '?', &query);
     c->s->requests++;
+    c->requests++;
     if (slice_is(path, "/echo")) {
         buf_printf(&out, "HTTP/1.1 201 Created\r\nContent-Type: text/plain\r\nETag: W/\"1\"\r\nlocation: /x/1\r\n"
                          "Retry-After:  7\r\nContent-Length: %zu\r\n\r\n", method.len + 1 + head.len + body.len);
@@ -120,13 +122,15 @@ static void conn_answer(conn *c, slice head, slice body)
         buf_puts(&out, "0\r\n\r\n");
     } else if (slice_is(path, "/delay")) {
         (void)uv_timer_start(&c->delay, on_delay, 20, 0);
+    } else if (slice_is(path, "/first") && c->requests == 1) {
+        buf_puts(&out, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     } else if (slice_is(path, "/half")) {
         buf_puts(&out, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
     }
     slice text = buf_slice(&out);
     if (text.len > 0) conn_send(c, text);
     buf_free(&out);
-    if (slice_is(path, "/close") || slice_is(path, "/half")) conn_close(c);
+    if (slice_is(path, "/close") || slice_is(path, "/half") || (slice_is(path, "/first") && c->requests > 1)) conn_close(c);
 }
 
 static size_t body_length(slice head)
@@ -247,7 +251,7 @@ typedef struct result {
     uv_loop_t *loop;
     bool     done;
     err      error;
-    bool     sent;
+    bool     sent, sent_again;
     int      status;
     char     why[256], body[4096], location[64], etag[64], retry_after[64], content_type[64];
     unsigned *count;
@@ -264,6 +268,7 @@ static void on_done(void *arg, const fetch_answer *a)
     r->done = true;
     r->error = a->error;
     r->sent = a->sent;
+    r->sent_again = a->sent_again;
     r->status = a->status;
     if (a->error != ERR_OK) (void)slice_cstr(slice_of(a->why.text), r->why, sizeof r->why);
     (void)slice_cstr(a->body, r->body, sizeof r->body);
@@ -548,12 +553,32 @@ static void test_dead_connection(void **state)
     env_close(&e);
 }
 
+/* It dies when the peer has the request already: who asks learns that it was done twice. */
+static void test_sent_again(void **state)
+{
+    result r;
+    env e;
+
+    (void)state;
+    env_open(&e, NULL, 1);
+    ask(&e, "POST", "http://127.0.0.1:%d/first", "{}", &r);
+    assert_true(r.status == 200 && r.sent && !r.sent_again);
+    ask(&e, "POST", "http://127.0.0.1:%d/first", "{}", &r);
+    assert_true(r.status == 200 && r.sent && r.sent_again);
+    assert_int_equal(e.s.requests, 3);
+    assert_int_equal(e.s.accepted, 2);
+    ask(&e, "POST", "http://127.0.0.1:%d/echo", "{}", &r);
+    assert_true(r.status == 201 && !r.sent_again);           /* the handle, used again, starts anew */
+    env_close(&e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_methods), cmocka_unit_test(test_cases), cmocka_unit_test(test_bad_header),
         cmocka_unit_test(test_tls), cmocka_unit_test(test_many), cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_cancel), cmocka_unit_test(test_close_in_done), cmocka_unit_test(test_dead_connection),
+        cmocka_unit_test(test_sent_again),
     };
     (void)signal(SIGPIPE, SIG_IGN);
     (void)setenv("http_proxy", "http://127.0.0.1:1", 1);     /* must not be looked at */
