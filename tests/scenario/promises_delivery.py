@@ -159,7 +159,7 @@ def p3_lanes_are_seen(x):
     """`lane list` shows which keys wait, for which message and which service."""
     s, client = x.s, x.open("lanes")
     x.service.be("lanes", 503)
-    for n, mrn in enumerate(("Mone", "Mone", "Mtwo")):
+    for n, mrn in enumerate(("Mlane1", "Mlane1", "Mlane2")):
         x.send(client, adt(f"lanes-{n}", mrn, visit=f"V{mrn}"))
     first = s.interop_json("message", "list", "--tenant", "lanes", "--control-id", "lanes-0")["id"]
 
@@ -170,7 +170,7 @@ def p3_lanes_are_seen(x):
     wait_for("three deliveries to wait", lambda: sum(1 + lane["waiting"] for lane in lanes()
                                                      if lane["stage"] == "deliver") == 3)
     s.equal([(lane["key"].split("^")[0], lane["waiting"], lane["status"]) for lane in lanes()],
-            [("Mone", 1, "pending"), ("Mtwo", 0, "pending")], "each key, with how many wait behind the first")
+            [("Mlane1", 1, "pending"), ("Mlane2", 0, "pending")], "each key, with how many wait behind the first")
     s.equal((lanes()[0]["messageId"], lanes()[0]["serviceUrl"]), (first, x.service.base("lanes")), "the first, and its service")
     s.equal(lanes("--held"), [], "none is held by a message that failed")
     x.pg.psql(f"update hl7_deliveries set status = 'failed', error_detail = 'on purpose' where message_id = '{first}'")
