@@ -95,7 +95,7 @@ const char *err_name(err code)
         [ERR_JSON] = "json", [ERR_FHIR] = "fhir", [ERR_SCRIPT] = "script",
         [ERR_BUDGET] = "budget", [ERR_REFUSED] = "refused", [ERR_CONFIG] = "config",
         [ERR_USAGE] = "usage", [ERR_LIMIT] = "limit", [ERR_IO] = "io", [ERR_NET] = "net",
-        [ERR_TLS] = "tls", [ERR_TIMEOUT] = "timeout", [ERR_STORE] = "store",
+        [ERR_TLS] = "tls", [ERR_TIMEOUT] = "timeout", [ERR_EXPIRED] = "expired", [ERR_STORE] = "store",
         [ERR_STORE_LOST] = "store-lost", [ERR_CONFLICT] = "conflict",
         [ERR_NOT_FOUND] = "not-found", [ERR_AUTH] = "auth", [ERR_CLOSED] = "closed",
     };

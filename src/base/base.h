@@ -93,6 +93,7 @@ typedef enum err {
     ERR_NET,            /* connect, DNS, reset */
     ERR_TLS,            /* handshake or certificate */
     ERR_TIMEOUT,
+    ERR_EXPIRED,        /* not begun: the time in which it may be was over */
     ERR_STORE,          /* PostgreSQL refused this statement or row */
     ERR_STORE_LOST,     /* connection lost: nobody knows whether it committed */
     ERR_CONFLICT,       /* exists already, or changed meanwhile */

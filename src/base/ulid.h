@@ -23,6 +23,7 @@ typedef struct id { char text[ID_MAX + 1]; } id;      /* NUL-terminated */
 #define ID_QUARANTINE "QTN_"
 #define ID_SERVICE   "SVC_"
 #define ID_AUDIT     "AUD_"
+#define ID_NODE      "NODE_"
 
 /* A new identifier with `prefix` in front. */
 id id_new(const char *prefix);

@@ -224,7 +224,7 @@ static err check_port(admin *a, const connector_row *c)
     err e = settings_parse(&a->mem, c->settings, &s, &a->why);
 
     return e != ERR_OK ? e
-        : connectors_port_free(a->db, &a->mem, c->host.len > 0 ? c->host : s.address, c->port, c->id, &a->why);
+        : connectors_port_free(a->db, &a->mem, c->host.len > 0 ? c->host : s.address.len > 0 ? s.address : slice_lit("127.0.0.1"), c->port, c->id, &a->why);
 }
 
 static void print_connector(admin *a, const connector_row *c)

@@ -31,6 +31,7 @@ static const key keys[] = {
     { "owner_database_url", KIND_TEXT, AT(owner_database_url), "", 0, 0,
       "postgresql://… of the role that owns the tables (migrate only)" },
     { "http", KIND_ADDRESS, AT(http_host), "127.0.0.1:8080", 0, 0, "where HTTP is served" },
+    { "mllp_address", KIND_TEXT, AT(mllp_address), "127.0.0.1", 0, 0, "where connectors listen that name no address" },
     { "nats_url", KIND_TEXT, AT(nats_url), "", 0, 0, "nats://… of the event broker; empty: none" },
     { "log", KIND_LOG, AT(log_text), "json", 0, 0, "json or text" },
     { "log_level", KIND_LEVEL, AT(log_least), "info", 0, 0, "debug, info, warn or error" },

@@ -15,6 +15,7 @@ typedef struct config {
     const char *owner_database_url;      /* migrate only; "" when not set */
     const char *http_host;               /* `http`, taken apart */
     uint16_t    http_port;
+    const char *mllp_address;            /* of connectors that name none */
     const char *nats_url;                /* "": no broker */
     bool        log_text;                /* `log`: text instead of JSON */
     log_level   log_least;               /* `log_level` */

@@ -33,6 +33,7 @@ static void metrics_open(connector *c)
     m->in_memory = metric_for(c, METRIC_GAUGE, "interop_messages_in_memory", "Messages on their way, in memory.");
     m->oldest = metric_for(c, METRIC_GAUGE, "interop_lane_age_seconds", "Age of the oldest message on its way.");
     m->connections = metric_for(c, METRIC_GAUGE, "interop_connections", "Open connections of senders.");
+    m->owned = metric_for(c, METRIC_GAUGE, "interop_connector_owned", "1 while this node runs the connector.");
     m->behind = metric_for(c, METRIC_GAUGE, "interop_connector_behind", "1 while messages wait in the database only.");
 }
 
@@ -41,6 +42,11 @@ static void metrics_open(connector *c)
 static bool wants_listener(const connector *c)
 {
     return slice_is(c->status, "active") && !c->closing && c->port > 0;
+}
+
+static slice address_of(const connector *c)
+{
+    return c->host.len > 0 ? c->host : c->settings.address.len > 0 ? c->settings.address : slice_of(c->e->cfg->mllp_address);
 }
 
 static err tls_context_for(const connector *c, tls_context **out, err_info *why)
@@ -68,7 +74,7 @@ static void listener_open(connector *c)
     err e;
 
     if (c->server != NULL || !wants_listener(c)) return;
-    (void)slice_cstr(c->host.len > 0 ? c->host : s->address, address, sizeof address);
+    (void)slice_cstr(address_of(c), address, sizeof address);
     e = tls_context_for(c, &secure, &why);
     if (e == ERR_OK) {
         mllp_server_config wanted = {
@@ -120,7 +126,7 @@ static uint64_t listener_hash(const connector *c)
                                 s->max_connections, s->max_in_flight };
     uint64_t hash = hash_bytes((slice){ (const char *)numbers, sizeof numbers });
 
-    hash = hash_mix(hash, hash_bytes(c->host.len > 0 ? c->host : s->address));
+    hash = hash_mix(hash, hash_bytes(address_of(c)));
     hash = hash_mix(hash, hash_bytes(c->client_auth));
     hash = mix_text(mix_text(mix_text(hash, s->tls_certificate), s->tls_key), s->tls_ca);
     for (size_t i = 0; s->tls_names != NULL && s->tls_names[i] != NULL; i++) hash = mix_text(hash, s->tls_names[i]);

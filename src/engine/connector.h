@@ -16,8 +16,11 @@
 
 typedef struct connector_metrics {
     metric *received, *stored, *repeated, *refused, *quarantined, *processed, *failed, *dead_lettered;
-    metric *ack_seconds, *last_message, *in_memory, *oldest, *connections, *behind;
+    metric *ack_seconds, *last_message, *in_memory, *oldest, *connections, *behind, *owned;
 } connector_metrics;
+
+/* How far a database connection of another node has stored messages of a connector. */
+struct heard { uint64_t writer; int64_t base; };
 
 struct connector {
     map_node    node;                    /* in the engine's map by id */
@@ -44,12 +47,23 @@ struct connector {
     mllp_server *server;                 /* NULL while not listening */
     uv_timer_t  retry;                   /* a port that is in use is tried again */
 
+    int64_t     epoch;                   /* of the lease by which this node runs it; 0: it does not */
+    int64_t     taken;                   /* the lease that was taken and is not yet acted upon; 0: none */
+    bool        holds;                   /* the lease is this node's, whether it runs the connector or not */
+    bool        take_again;              /* it is to be taken, or it is not known whether it was */
+    bool        leaving, told_to_leave;  /* another node is to have it */
+    uint64_t    leave_by_ms;             /* clock_boot_ms */
+    struct heard writers[32];
+    size_t      writer_count;
+
     lanes       lanes;                   /* transforming */
     list        jobs;
     size_t      job_count, held;         /* jobs in memory, their bytes */
     bool        behind, feeding, caught_up_once;
+    int64_t     asked_epoch;             /* the lease when the database was asked */
     bool        from_start;              /* the next reading begins with the first open message */
     int64_t     fed_seq;                 /* while behind: all open messages up to here were taken */
+    int64_t     asked_seq;               /* fed_seq when the database was asked */
     int64_t     highest_read;            /* of all readings */
     int64_t     asked_floor;             /* ingest_floor when the database was asked */
     uint64_t    dropped, asked_dropped;  /* stored and left to be read: until now, when it was asked */
@@ -102,6 +116,19 @@ void connector_enter(connector *c, job *j);
 
 /* A message is stored and open, and not in memory: it is read back, and what comes after it too. */
 void connector_missed(connector *c, int64_t seq);
+
+/* A node's database connection has stored messages of it, the newest from `base` on: what is not known
+ * of them is read before anything newer goes. */
+void connector_heard(connector *c, slice writer_name, int64_t base);
+
+/* This node runs it from now on: everything that is open is read. */
+void connector_own(connector *c, int64_t epoch);
+
+/* It does so no more: its jobs are dropped, at once or when who holds them gives them back. */
+void connector_lose(connector *c);
+
+/* Are there jobs on their way, behind storing? */
+bool connector_busy(const connector *c);
 
 /* May another job come into memory? */
 bool connector_has_room(const connector *c);

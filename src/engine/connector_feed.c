@@ -36,12 +36,13 @@ bool connector_has_room(const connector *c)
 
 static bool can_work(const connector *c)
 {
-    return c->prog != NULL && c->routes != NULL && !c->closing && !c->e->closing && c->e->locked &&
+    return c->prog != NULL && c->routes != NULL && !c->closing && !c->e->closing && c->epoch != 0 && !c->leaving &&
            (slice_is(c->status, "active") || slice_is(c->status, "paused"));
 }
 
 void connector_missed(connector *c, int64_t seq)
 {
+    if (c->epoch == 0) return;           /* who runs it reads it */
     if (!c->behind) {
         log_line(LOG_INFO, "connector.behind", log_id("connectorId", id_slice(&c->connector_id)));
         c->behind = true;
@@ -112,7 +113,7 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
     c->feeding = false;
     if (e == ERR_CLOSED || c->closing || c->e->closing) return;
     if (!may_go_on(c, e, why)) return;
-    if (c->from_start) { connector_feed(c); return; }
+    if (c->from_start || c->asked_epoch != c->epoch || c->fed_seq < c->asked_seq) { connector_feed(c); return; }
     rows = pg_rows(&results[1]);
     if (rows > 0) failpoint("feed.messages_read");
     for (int i = 0; i < rows; i++) {
@@ -124,6 +125,7 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
         flow_enter(job_from_row(c, &results[1], i));
     }
     if (last > c->highest_read) c->highest_read = last;
+    ingest_begin_behind(c->e->in, last);
     if (rows < page(c) && c->dropped == c->asked_dropped) {
         if (c->caught_up_once) log_line(LOG_INFO, "connector.caught_up", log_id("connectorId", id_slice(&c->connector_id)));
         c->caught_up_once = true;
@@ -160,6 +162,7 @@ static void on_deliveries(void *arg, err e, const pg_result *results, int count,
     c->feeding = false;
     if (e == ERR_CLOSED || c->closing || c->e->closing) return;
     if (!may_go_on(c, e, why)) return;
+    if (c->asked_epoch != c->epoch) { connector_feed(c); return; }
     rows = pg_rows(r);
     if (rows > 0) failpoint("feed.deliveries_read");
     for (int i = 0, next; i < rows; i = next) {
@@ -192,6 +195,7 @@ void connector_feed(connector *c)
     if (c->deliveries_fed && !c->behind) return;
     if (c->job_count > half) return;     /* read in large pieces */
     c->feeding = true;
+    c->asked_epoch = c->epoch;
     if (!c->deliveries_fed) {
         feed_deliveries(c->e->feed, c->tenant, id_slice(&c->connector_id), c->delivery_seq, page(c), on_deliveries, c);
         return;
@@ -200,11 +204,13 @@ void connector_feed(connector *c)
     c->from_start = false;
     c->asked_floor = ingest_floor(c->e->in);
     c->asked_dropped = c->dropped;
+    c->asked_seq = c->fed_seq;
     feed_messages(c->e->feed, c->tenant, id_slice(&c->connector_id), c->fed_seq, page(c), on_messages, c);
 }
 
 void connector_reread(connector *c)
 {
+    if (c->epoch == 0) return;
     c->from_start = c->behind = true;
     connector_feed(c);
 }
@@ -227,10 +233,10 @@ static void on_message(void *arg, err e, const pg_result *results, int count, co
     }
     if (pg_rows(&results[1]) == 0) return;
     c = connector_find(eng, pg_cell(&results[1], 0, MSG_CONNECTOR));
-    if (c == NULL || c->closing || !slice_is(pg_cell(&results[1], 0, MSG_STATUS), "pending")) return;
+    if (c == NULL || c->closing || c->epoch == 0 || !slice_is(pg_cell(&results[1], 0, MSG_STATUS), "pending")) return;
     old = job_find(eng, slice_cstr(pg_cell(&results[1], 0, MSG_ID), text, sizeof text));
     if (old != NULL) {
-        if (pg_cell_int(&results[1], 0, MSG_REPLAY) > old->replay) flow_replayed(old);
+        if (!job_is_orphan(old) && pg_cell_int(&results[1], 0, MSG_REPLAY) > old->replay) flow_replayed(old);
         return;
     }
     if (c->behind || !can_work(c) || !connector_has_room(c)) { connector_reread(c); return; }

@@ -42,6 +42,7 @@ static target *target_for(deliverer *all, const service *s)
         return t;
     }
     t = target_new(all->e->loop, s->url, s->ca, s->concurrency, delivery_send);
+    t->held = all->held;
     map_add(&all->targets, &t->node, hash);
     return t;
 }
@@ -123,7 +124,7 @@ static void delivery_wait(delivery *d)
 
 static void delivery_go(deliverer *all, delivery *d)
 {
-    if (all->closing) return;
+    if (all->closing || job_is_orphan(d->j)) return;
     if (d->needs_left > 0) {
         d->state = DELIVERY_NEEDS;
     } else if (d->next_attempt_us > clock_real_us()) {
@@ -151,6 +152,11 @@ static void delivery_follow(deliverer *all, delivery *d, verdict v)
     case VERDICT_AGAIN:
         delivery_follow(all, d, call_next(all, d));
         return;
+    case VERDICT_HELD:                   /* the others too: node.c holds them until it has renewed */
+        d->state = DELIVERY_QUEUED;
+        deliver_hold(all, true);
+        target_put_back(d->to, &d->link);
+        break;
     case VERDICT_DONE:
         metric_add(d->to->delivered, 1);
         delivery_commit(all, d, "delivered", NULL, 0);
@@ -192,6 +198,11 @@ static void delivery_send(list *link)
     deliverer *all = d->j->conn->e->deliveries;
 
     failpoint("deliver.before_send");
+    if (job_is_orphan(d->j)) {           /* about to be dropped */
+        d->state = DELIVERY_NEEDS;
+        target_done(d->to);
+        return;
+    }
     d->state = DELIVERY_SENDING;
     all->active++;
     delivery_follow(all, d, call_next(all, d));
@@ -224,7 +235,7 @@ static void delivery_commit(deliverer *all, delivery *d, const char *status, con
     d->state = DELIVERY_COMMITTING;
     *op = (outcome_op){
         .kind = OUTCOME_DELIVERED, .tenant = j->conn->tenant, .connector_id = id_slice(&j->conn->connector_id),
-        .message_id = j->message_id, .replay = j->replay, .status = status, .attempts = d->attempts,
+        .message_id = j->message_id, .epoch = j->epoch, .replay = j->replay, .status = status, .attempts = d->attempts,
         .next_attempt_us = next_us, .delivery_id = d->delivery_id, .http_status = d->http_status, .only = j->plan.count == 1,
         .error = why == NULL ? SLICE_NONE : arena_dup(&j->mem, (slice){ why->text, utf8_valid(slice_of(why->text)) }),
         .done = on_committed,
@@ -240,6 +251,12 @@ static void on_committed(outcome_op *op, err e, const err_info *why)
     delivery *d = container_of(op, delivery, outcome);
     deliverer *all = d->j->conn->e->deliveries;
 
+    if (op->lease_lost) node_lost(all->e->node, d->j->conn);
+    if (job_is_orphan(d->j)) {
+        d->state = DELIVERY_NEEDS;
+        (void)job_drop(d->j);
+        return;
+    }
     if (e != ERR_OK) {                   /* the row itself is refused: without links and text it is not */
         log_line(LOG_ERROR, "delivery.not_recorded", log_id("deliveryId", id_slice(&d->delivery_id)), log_why(why));
         if (op->link_count > 0 || op->error.ptr != NULL) {
@@ -331,6 +348,8 @@ static void on_links(void *arg, err e, const pg_result *results, int count, cons
     (void)count; (void)sqlstate;
     if (e == ERR_CLOSED) return;         /* and the job is gone */
     all = j->conn->e->deliveries;
+    j->reading_links = false;
+    if (job_is_orphan(j)) { (void)job_drop(j); return; }
     if (e != ERR_OK) {
         log_line(LOG_WARN, "delivery.links_not_read", log_id("messageId", id_slice(&j->message_id)), log_why(why));
         if (!all->closing) flow_later(j);
@@ -370,6 +389,7 @@ void deliver_again(deliverer *all, job *j)
         else j->open_deliveries++;
     }
     if (fits) {
+        j->reading_links = true;
         feed_links(all->e->feed, j->conn->tenant, id_slice(&j->message_id), on_links, j);
         return;
     }
@@ -403,6 +423,43 @@ deliverer *deliver_open(engine *e)
 }
 
 size_t deliver_active(const deliverer *all) { return all->active; }
+
+static void hold_target(map_node *node, void *arg)
+{
+    target_hold(container_of(node, target, node), *(const bool *)arg);
+}
+
+void deliver_hold(deliverer *all, bool hold)
+{
+    if (all->held == hold) return;
+    all->held = hold;
+    map_each(&all->targets, hold_target, &hold);
+}
+
+static void drop_delivery(deliverer *all, delivery *d)
+{
+    if (d->state == DELIVERY_QUEUED && !list_empty(&d->link)) target_take_out(d->to, &d->link);
+    d->state = DELIVERY_ENDED;
+    drop_timer(d);
+    lanes_leave(&all->lanes, &d->pass);
+    if (d->call == NULL) return;
+    fetch_cancel(d->call);
+    d->call = NULL;
+    all->active--;
+    target_done(d->to);
+}
+
+bool deliver_drop(deliverer *all, job *j)
+{
+    bool free = !j->reading_links;
+
+    for (int i = 0; j->deliveries != NULL && i < j->plan.count; i++) {
+        delivery *d = &j->deliveries[i];
+        if (d->state == DELIVERY_COMMITTING) free = false;
+        else if (d->state != DELIVERY_ENDED) drop_delivery(all, d);
+    }
+    return free;
+}
 
 void deliver_abandon(deliverer *all, job *j)
 {

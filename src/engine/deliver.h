@@ -27,6 +27,14 @@ size_t deliver_active(const deliverer *all);             /* requests under way *
  * dropped (the database has its deliveries); the targets are closed. */
 void deliver_stop(deliverer *all);
 void deliver_abandon(deliverer *all, job *j);
+
+/* While the leases are not sure, no request is begun; what was to be sent waits. */
+void deliver_hold(deliverer *all, bool hold);
+
+/* An orphan's requests are given up, and its places in lanes and queues. True when nothing refers to
+ * it any more. */
+bool deliver_drop(deliverer *all, job *j);
+
 void deliver_close(deliverer *all, void (*done)(void *arg), void *arg);
 
 #endif

@@ -176,19 +176,22 @@ static void prepare(deliverer *all, delivery *d, int i, json *resource, fhir_bun
 
 /* ---- requests --------------------------------------------------------------------------------- */
 
-static void start(deliverer *all, delivery *d, const char *method, slice path, const slice *extra, size_t extra_count)
+static verdict start(deliverer *all, delivery *d, const char *method, slice path, const slice *extra, size_t extra_count)
 {
     slice headers[4] = { slice_lit("Content-Type: application/fhir+json"), slice_lit("Accept: application/fhir+json") };
     fetch_request request = {
         .method = method, .headers = headers, .header_count = 2 + extra_count, .body = buf_slice(&d->body),
         .connect_ms = CONNECT_MS, .total_ms = TOTAL_MS, .answer_cap = ANSWER_CAP, .ca = d->to->ca,
+        .send_until_ms = node_send_until_ms(all->e->node),
     };
 
+    if (!node_may_send(all->e->node)) return VERDICT_HELD;
     for (size_t i = 0; i < extra_count; i++) headers[2 + i] = extra[i];
     request.url = path.len == 0 ? slice_of(d->to->url)
         : arena_printf(&d->j->mem, "%s/%.*s", d->to->url, (int)path.len, path.ptr);
     d->call = fetch_start(all->e->http, &request, d->answered, d);
     failpoint("deliver.sent");
+    return VERDICT_MORE;
 }
 
 static verdict start_bundle(deliverer *all, delivery *d)
@@ -204,8 +207,7 @@ static verdict start_bundle(deliverer *all, delivery *d)
     }
     fhir_bundle_write(&d->body, SLICE_NONE, SLICE_NONE, entries, (size_t)d->plan->entry_count);
     d->kind = CALL_BUNDLE;
-    start(all, d, "POST", SLICE_NONE, NULL, 0);
-    return VERDICT_MORE;
+    return start(all, d, "POST", SLICE_NONE, NULL, 0);
 }
 
 typedef struct waiting_for { const delivery *d; bool found; } waiting_for;
@@ -246,9 +248,8 @@ static verdict start_single(deliverer *all, delivery *d)
     d->kind = CALL_SINGLE;
     if (e.if_match.len > 0) extra = arena_printf(&d->j->mem, "If-Match: %.*s", (int)e.if_match.len, e.if_match.ptr);
     else extra = arena_printf(&d->j->mem, "If-None-Exist: %.*s", (int)e.if_none_exist.len, e.if_none_exist.ptr);
-    start(all, d, slice_is(e.method, "PUT") ? "PUT" : "POST", e.url, &extra,
+    return start(all, d, slice_is(e.method, "PUT") ? "PUT" : "POST", e.url, &extra,
           e.if_match.len > 0 || e.if_none_exist.len > 0 ? 1 : 0);
-    return VERDICT_MORE;
 }
 
 verdict call_next(deliverer *all, delivery *d)
@@ -262,17 +263,15 @@ verdict call_next(deliverer *all, delivery *d)
         if (!d->entries[i].find) continue;
         d->at = i;
         d->kind = CALL_FIND;
-        start(all, d, "GET", arena_printf(&d->j->mem, "%.*s?%.*s", (int)d->plan->entries[i].type.len, d->plan->entries[i].type.ptr,
+        return start(all, d, "GET", arena_printf(&d->j->mem, "%.*s?%.*s", (int)d->plan->entries[i].type.len, d->plan->entries[i].type.ptr,
                                           (int)d->plan->entries[i].if_none_exist.len, d->plan->entries[i].if_none_exist.ptr),
               NULL, 0);
-        return VERDICT_MORE;
     }
     for (int i = 0; i < d->plan->entry_count; i++) {
         if (!d->entries[i].read) continue;
         d->at = i;
         d->kind = CALL_READ;
-        start(all, d, "GET", path_of(d, i), NULL, 0);
-        return VERDICT_MORE;
+        return start(all, d, "GET", path_of(d, i), NULL, 0);
     }
     return VERDICT_DONE;
 }
@@ -285,8 +284,7 @@ static verdict start_write(deliverer *all, delivery *d)
     d->body = buf_in(&d->j->mem);
     json_write(&d->body, st->sent);
     d->kind = CALL_WRITE;
-    start(all, d, "PUT", path_of(d, d->at), &match, st->version.len > 0 ? 1 : 0);
-    return VERDICT_MORE;
+    return start(all, d, "PUT", path_of(d, d->at), &match, st->version.len > 0 ? 1 : 0);
 }
 
 /* ---- answers ----------------------------------------------------------------------------------- */
@@ -435,6 +433,7 @@ static uint64_t retry_after(slice header)
 /* Whose fault (DESIGN section 2, Status)? */
 static verdict failed(deliverer *all, delivery *d, const fetch_answer *a)
 {
+    if (a->error == ERR_EXPIRED) return VERDICT_HELD;
     d->retry_after_ms = retry_after(a->retry_after);
     if (a->error == ERR_LIMIT) { d->why = a->why; return VERDICT_MESSAGE; }
     if (a->error != ERR_OK) {

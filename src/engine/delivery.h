@@ -14,6 +14,7 @@ typedef enum verdict {
     VERDICT_MORE,                        /* good so far; the next call is under way */
     VERDICT_TARGET,                      /* the target's fault: wait for it */
     VERDICT_MESSAGE,                     /* the message's fault: an attempt is used up */
+    VERDICT_HELD,                        /* nothing was sent: the lease is running out */
     VERDICT_AGAIN                        /* what was remembered is stale: at once, reading first */
 } verdict;
 
@@ -72,7 +73,7 @@ struct deliverer {
     map     targets;
     written memory;
     size_t  active;
-    bool    closing;
+    bool    closing, held;
     unsigned open_targets;
     void  (*closed)(void *arg);
     void   *closed_arg;

@@ -1,8 +1,8 @@
 /* engine/engine.c -- puts the parts together, learns of changes, and stops in order.
  *
- * Start: connect; check the server and take the lock that makes this the only engine on the
- * database; listen for changes; load connectors. What the database says is read again
- * whenever the connection that hears of changes was lost. */
+ * Start: connect; check the server; become a node of the database; listen for changes; load
+ * connectors. What the database says is read again whenever the connection that hears of
+ * changes was lost. */
 #include "engine/engine.h"
 
 #include <stdlib.h>
@@ -33,8 +33,10 @@ static void on_connectors(void *arg, err e, const pg_result *results, int count,
     eng->loading--;
     if (e != ERR_OK) { load_later(eng, why); return; }
     for (int i = 0; i < pg_rows(&results[1]); i++) connector_apply(eng, &results[1], i);
+    if (eng->loaded) node_soon(eng->node);
     if (eng->loading == 0 && !eng->loaded) {
         eng->loaded = true;
+        node_soon(eng->node);
         log_line(LOG_INFO, "engine.ready", log_int("connectors", (int64_t)eng->connectors.count));
     }
 }
@@ -58,6 +60,7 @@ static void on_connector_ids(void *arg, err e, const pg_result *results, int cou
     eng->loading--;
     if (pg_rows(&results[0]) == 0 && !eng->loaded) {
         eng->loaded = true;
+        node_soon(eng->node);
         log_line(LOG_INFO, "engine.ready", log_int("connectors", 0));
     }
 }
@@ -66,6 +69,13 @@ static void load_all(engine *e)
 {
     e->load_again = false;
     feed_connector_ids(e->feed, on_connector_ids, e);
+}
+
+/* A node's writer has stored messages of a connector that may be run here. */
+static void on_heard(void *arg, slice connector_id, slice writer_name, int64_t seq)
+{
+    connector *c = connector_find(arg, connector_id);
+    if (c != NULL) connector_heard(c, writer_name, seq);
 }
 
 typedef struct releasing { engine *e; arena mem; slice tenant, quarantine_id; } releasing;
@@ -99,11 +109,12 @@ static void on_quarantine_row(void *arg, err e, const pg_result *results, int co
 
     (void)count;
     if (e == ERR_OK && pg_rows(&results[1]) == 1) c = connector_find(r->e, pg_cell(&results[1], 0, 0));
-    if (c == NULL) { on_release_noted(r, e, results, count, sqlstate, why); return; }
+    if (c == NULL || c->epoch == 0) {    /* who runs it takes it */
+        on_release_noted(r, e, results, count, sqlstate, why); return; }
     intake_release(c, feed_bytes(&r->mem, pg_cell(&results[1], 0, 1)), on_released, r);
 }
 
-/* "message:TENANT:MSG_…", "quarantine:TENANT:QTN_…", "interop_connectors:TENANT:CONN_…";
+/* "message:TENANT:MSG_…", "stored:TENANT:CONN_…", "quarantine:TENANT:QTN_…", "interop_connectors:TENANT:CONN_…";
  * a tenant may hold colons, an id does not. */
 static void split_work(slice payload, slice *kind, slice *tenant, slice *object)
 {
@@ -122,6 +133,10 @@ static void on_work(engine *e, slice payload)
     split_work(payload, &kind, &tenant, &object);
     if (slice_is(kind, "message")) {
         connector_take(e, tenant, object);
+    } else if (slice_is(kind, "stored")) {               /* object: CONN_…/writer/base */
+        slice rest, connector_id = slice_cut(object, '/', &rest), base, writer_name = slice_cut(rest, '/', &base);
+        int64_t seq;
+        if (slice_int(base, &seq)) on_heard(e, connector_id, writer_name, seq);
     } else if (slice_is(kind, "quarantine")) {
         releasing *r = mem_zalloc(sizeof *r);
         r->e = e;
@@ -136,7 +151,7 @@ static void on_notified(void *arg, slice channel, slice payload)
     engine *e = arg;
     slice kind, tenant, object;
 
-    if (!e->locked || e->closing) return;
+    if (!e->joined || e->closing) return;
     if (slice_is(channel, "interop_work")) { on_work(e, payload); return; }
     split_work(payload, &kind, &tenant, &object);
     if (slice_is(kind, "interop_connectors")) {
@@ -152,7 +167,7 @@ static void on_ears_ready(void *arg, bool ready, const err_info *why)
     engine *e = arg;
 
     (void)why;
-    if (!ready || !e->locked || e->closing) return;
+    if (!ready || !e->joined || e->closing) return;
     load_all(e);
     list_each(l, &e->connector_list) {
         connector *c = container_of(l, connector, link);
@@ -167,56 +182,25 @@ static bool says_on(slice setting) { return slice_is(setting, "on"); }
 
 static void on_tick(uv_timer_t *t);
 
-/* What an engine of before stored meanwhile is read back once its connections are gone. */
-static void on_fenced(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
-{
-    engine *eng = arg;
-
-    (void)count; (void)sqlstate;
-    eng->checking = false;
-    if (e == ERR_CLOSED || eng->closing) return;
-    if (e != ERR_OK) { log_line(LOG_WARN, "engine.fence_failed", log_why(why)); return; }
-    if (pg_rows(&results[0]) > 0) {
-        log_line(LOG_WARN, "engine.fences", log_word("means", "connections of an engine that was here before did not end: they were closed"));
-        eng->fenced = true;
-    } else if (eng->fenced) {
-        eng->fenced = false;
-        list_each(l, &eng->connector_list) connector_reread(container_of(l, connector, link));
-    }
-}
-
-static void fence(engine *e)
-{
-    if (e->checking || e->closing || e->fatal.code != ERR_OK) return;
-    e->checking = true;
-    feed_fence(e->feed, on_fenced, e);
-}
-
-/* An engine that was killed may still have commits on their way: they end before anything is read
- * back. Those of one that hangs are ended. */
-static void wait_for_writers(engine *e)
-{
-    enum { OFTEN_MS = 20, FENCE_AFTER = 500 };
-
-    if (e->waited++ == 0) uv_timer_start(&e->tick, on_tick, OFTEN_MS, OFTEN_MS);
-    if (e->waited % FENCE_AFTER == 0) fence(e);
-}
-
-/* This is the engine of this database now. */
-static void take_over(engine *e, int64_t seq)
+/* Work begins with the first time; a node that was fenced goes on under another name. */
+void engine_joined(engine *e, const id *node_id, bool first)
 {
     static const char *const listens[] = { "LISTEN interop_config", "LISTEN interop_work", NULL };
     const config *cfg = e->cfg;
     pg_options ears = { .url = cfg->database_url, .application = "interop listen", .on_connect = listens,
                         .ready = on_ears_ready, .notified = on_notified, .arg = e };
 
-    if (e->waited > 0) uv_timer_start(&e->tick, on_tick, TICK_MS, TICK_MS);
-    e->locked = true;
+    if (!first) {
+        ingest_as(e->in, node_id);
+        return;
+    }
     if (!e->failover_safe)
         log_line(LOG_INFO, "store.no_synchronous_standby", log_word("means", "a failover of PostgreSQL may lose acknowledged messages"));
-    e->in = ingest_open(e->loop, cfg->database_url, (unsigned)cfg->ingest_connections);
+    e->in = ingest_open(e->loop, cfg->database_url, (unsigned)cfg->ingest_connections, on_heard, e);
     e->out = outcome_open(e->loop, cfg->database_url, (unsigned)cfg->result_connections);
-    ingest_begin_behind(e->in, seq);
+    ingest_as(e->in, node_id);
+    ingest_begin_behind(e->in, e->begin_seq);
+    e->joined = true;
     e->ears = pg_open(e->loop, &ears);
     e->relay = cfg->nats_url[0] == '\0' ? NULL : relay_open(e->loop, e->feed, cfg->nats_url, cfg->event_window_hours);
 }
@@ -242,17 +226,17 @@ static void on_server(void *arg, err e, const pg_result *results, int count, con
     }
     eng->failover_safe = pg_cell(&results[0], 0, SERVER_STANDBYS).len > 0;
     if (!pg_cell_bool(&results[0], 0, SERVER_LOCKED)) {
-        if (eng->locked) {
-            (void)err_set(&eng->fatal, ERR_CONFLICT, "another engine took this database over while the connection was lost");
+        if (eng->joined) {
+            (void)err_set(&eng->fatal, ERR_CONFLICT, "an engine of an older release took this database over while the connection was lost");
         } else if (!eng->told_locked) {
-            log_line(LOG_WARN, "engine.waits", log_word("error", "another engine works on this database; this one takes over when it ends"));
+            log_line(LOG_WARN, "engine.waits", log_word("error", "an engine of an older release works on this database; this one begins when it ends"));
             eng->told_locked = true;
         }
         return;
     }
-    if (eng->locked) return;
-    if (pg_cell_int(&results[0], 0, SERVER_OTHER_WRITERS) > 0) { wait_for_writers(eng); return; }
-    take_over(eng, pg_cell_int(&results[0], 0, SERVER_SEQ));
+    eng->checked = true;
+    if (!eng->joined) eng->begin_seq = pg_cell_int(&results[0], 0, SERVER_SEQ);
+    node_begin(eng->node);
 }
 
 static void check_server(engine *e)
@@ -267,6 +251,7 @@ static void on_feed_ready(void *arg, bool ready, const err_info *why)
     engine *e = arg;
 
     if (e->closing) return;
+    e->checked = false;                  /* the lock went with the connection */
     if (ready) {
         if (e->store_why.text[0] != '\0') log_line(LOG_INFO, "store.ready");
         e->store_why = (err_info){ 0 };
@@ -332,8 +317,9 @@ static void on_tick(uv_timer_t *t)
 {
     engine *e = container_of(t, engine, tick);
 
-    if (!e->locked && pg_is_ready(e->feed)) check_server(e);
-    else if (e->loaded && pg_is_ready(e->feed)) fence(e);
+    if (pg_is_ready(e->feed) && !e->checked) check_server(e);
+    else if (pg_is_ready(e->feed)) node_begin(e->node);
+    node_tick(e->node);
     if (pg_is_ready(e->feed)) intake_again(e);
     if (e->closing) { engine_close_step(e); return; }
     if (e->load_again && pg_is_ready(e->feed)) load_all(e);
@@ -346,12 +332,13 @@ static void on_tick(uv_timer_t *t)
 
 bool engine_ready(const engine *e, err_info *why)
 {
-    if (!pg_is_ready(e->feed) || (e->locked && (!ingest_is_ready(e->in) || !outcome_is_ready(e->out)))) {
+    if (!pg_is_ready(e->feed) || (e->joined && (!ingest_is_ready(e->in) || !outcome_is_ready(e->out)))) {
         (void)err_set(why, ERR_STORE, "PostgreSQL is not available%s%s", e->store_why.text[0] == '\0' ? "" : ": ", e->store_why.text);
         return false;
     }
-    if (!e->locked || !e->loaded) {
-        (void)err_set(why, ERR_STORE, e->locked ? "connectors are being loaded" : "another engine works on this database");
+    if (!e->joined || !e->loaded) {
+        (void)err_set(why, ERR_STORE, e->joined ? "connectors are being loaded" : e->told_locked
+                      ? "an engine of an older release works on this database" : "the database is being looked at");
         return false;
     }
     return true;
@@ -399,6 +386,7 @@ const pg_statement *const *engine_statements(void)
 
     for (size_t i = 0; feed_statements[i] != NULL; i++) all[n++] = feed_statements[i];
     for (size_t i = 0; quarantine_statements[i] != NULL; i++) all[n++] = quarantine_statements[i];
+    for (size_t i = 0; nodes_statements[i] != NULL; i++) all[n++] = nodes_statements[i];
     all[n] = NULL;
     return all;
 }
@@ -424,6 +412,7 @@ err engine_open(uv_loop_t *loop, const config *cfg, const char *lua_dir, engine 
     e->pool = transform_open(loop, (unsigned)cfg->transform_threads, flow_transformed, e);
     e->deliveries = deliver_open(e);
     e->watched = watch_open(e);
+    e->node = node_new(e);
     if (uv_timer_init(loop, &e->tick) != 0) die("uv_timer_init failed");
     uv_timer_start(&e->tick, on_tick, TICK_MS, TICK_MS);
     *out = e;

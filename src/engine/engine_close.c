@@ -3,6 +3,7 @@
  *   LISTENERS  stop reading; what was read is committed and answered
  *   WORK       what runs and what is being sent ends; nothing new begins
  *   STORE      outcomes are committed; then the connections close
+ *   NODE       other nodes are told that this one leaves
  *   PARTS      jobs are dropped (the database has them), threads joined
  *
  * Each step but the last has the time until drain_ms is over. */
@@ -12,7 +13,7 @@
 #include "base/log.h"
 #include "engine/inside.h"
 
-enum { STEP_LISTENERS, STEP_WORK, STEP_STORE, STEP_PARTS };
+enum { STEP_LISTENERS, STEP_WORK, STEP_STORE, STEP_NODE, STEP_PARTS };
 
 static bool late(const engine *e) { return clock_ns() > e->close_by_ns; }
 
@@ -30,13 +31,19 @@ static void on_tick_closed(uv_handle_t *h)
     closed(arg);
 }
 
+static void node_freed(void *arg)
+{
+    engine *e = arg;
+    uv_close((uv_handle_t *)&e->tick, on_tick_closed);
+}
+
 static void part_closed(void *arg)
 {
     engine *e = arg;
 
     if (--e->parts > 0) return;
     while (!list_empty(&e->connector_list)) connector_free(container_of(e->connector_list.next, connector, link));
-    uv_close((uv_handle_t *)&e->tick, on_tick_closed);
+    node_free(e->node, node_freed, e);   /* what it asked of the database is answered */
 }
 
 static void close_parts(engine *e)
@@ -72,13 +79,23 @@ static void cancel_requests(engine *e)
 /* The job of an operation that was not committed is dropped with all others. */
 static void lost_outcome(outcome_op *op) { (void)op; }
 
+static void node_left(void *arg)
+{
+    engine *e = arg;
+
+    if (e->closing_step != STEP_NODE) return;
+    e->closing_step = STEP_PARTS;
+    close_parts(e);
+}
+
 static void store_closed(void *arg)
 {
     engine *e = arg;
 
     if (--e->parts > 0) return;
-    e->closing_step = STEP_PARTS;
-    close_parts(e);
+    e->closing_step = STEP_NODE;
+    e->parts = 1;
+    node_end(e->node, node_left, e);
 }
 
 static void listener_stopped(void *arg)

@@ -46,6 +46,7 @@ void job_end(job *j)
     c->e->job_count--;
     c->held -= j->held;
     c->e->held -= j->held;
+    if (j->pack_pending) c->old_waiting--;
     program_drop(j->run_program);
     routes_drop(j->run_routes);
     arena_free(&j->mem);
@@ -92,13 +93,19 @@ void flow_abandon(job *j)
 
 /* ---- transforming ------------------------------------------------------------------- */
 
+static void enter(job *j)
+{
+    map_add(&j->conn->e->jobs, &j->node, hash_bytes(id_slice(&j->message_id)));
+    j->indexed = true;
+    j->epoch = j->conn->epoch;
+    j->state = JOB_QUEUED;
+}
+
 void flow_enter(job *j)
 {
     connector *c = j->conn;
 
-    map_add(&c->e->jobs, &j->node, hash_bytes(id_slice(&j->message_id)));
-    j->indexed = true;
-    j->state = JOB_QUEUED;
+    enter(j);
     lanes_enter(&c->lanes, &j->pass, 0, j->keys, j->key_count);
     failpoint("flow.entered");
 }
@@ -132,9 +139,7 @@ void flow_again(job *j, slice pack_of_then)
 {
     connector *c = j->conn;
 
-    map_add(&c->e->jobs, &j->node, hash_bytes(id_slice(&j->message_id)));
-    j->indexed = true;
-    j->state = JOB_QUEUED;
+    enter(j);
     if (slice_is(pack_of_then, pack_digest(c->prog->pack))) j->run_program = program_keep(c->prog);
     else old_pack_wait(j, pack_of_then); /* it keeps its place in the lanes meanwhile */
     lanes_enter(&c->lanes, &j->pass, 0, j->keys, j->key_count);
@@ -172,7 +177,7 @@ static void on_pass(lane_pass *pass)
 {
     job *j = container_of(pass, job, pass);
 
-    if (j->conn->e->closing || j->pack_pending) return;
+    if (j->conn->e->closing || j->pack_pending || job_is_orphan(j)) return;
     if (j->next_attempt_us > clock_real_us()) flow_wait(j, j->next_attempt_us);
     else flow_run(j);
 }
@@ -185,7 +190,7 @@ static void put_outcome(job *j, const char *status, slice error, int64_t next_us
 
     *op = (outcome_op){
         .kind = OUTCOME_TRANSFORMED, .tenant = j->conn->tenant, .connector_id = id_slice(&j->conn->connector_id),
-        .message_id = j->message_id, .replay = j->replay, .status = status, .attempts_before = j->attempts,
+        .message_id = j->message_id, .epoch = j->epoch, .replay = j->replay, .status = status, .attempts_before = j->attempts,
         .attempts = error.ptr == NULL ? j->attempts : j->attempts + 1, .next_attempt_us = next_us, .error = error,
         .parsed = j->parsed.len == 0 ? SLICE_NONE : j->parsed,
         .pack_digest = j->run_program == NULL ? SLICE_NONE : slice_of(pack_digest(j->run_program->pack)), .done = on_committed,
@@ -247,6 +252,8 @@ void flow_transformed(void *arg, job *j)
 
     failpoint("flow.transformed");
     job_weigh(j);
+    j->state = JOB_QUEUED;
+    if (job_is_orphan(j)) { (void)job_drop(j); return; }
     if (e->closing && (j->redelivery || j->run_error == ERR_CLOSED)) { flow_abandon(j); return; }
     if (j->redelivery) {
         deliver_again(e->deliveries, j);
@@ -267,6 +274,12 @@ static void on_committed(outcome_op *op, err e, const err_info *why)
     job *j = container_of(op, job, outcome);
     connector *c = j->conn;
 
+    if (op->lease_lost) node_lost(c->e->node, c);        /* it is an orphan now, like the others */
+    if (job_is_orphan(j)) {
+        j->state = JOB_QUEUED;
+        (void)job_drop(j);
+        return;
+    }
     if (e == ERR_STORE && !j->result_refused) {
         /* The result itself cannot be stored (a character that JSONB refuses, a size):
          * the message's fault, without its parsed form. */

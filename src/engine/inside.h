@@ -4,6 +4,7 @@
 
 #include "engine/connector.h"
 #include "engine/deliver.h"
+#include "engine/node.h"
 #include "engine/relay.h"
 #include "engine/transform.h"
 #include "engine/watch.h"
@@ -17,7 +18,8 @@ struct engine {
     const char   *lua_dir;
     ingest       *in;
     outcome      *out;
-    pg           *feed;                  /* reads; holds the lock that makes this the only engine */
+    this_node    *node;
+    pg           *feed;                  /* reads; shares the lock that says that nodes work here */
     pg           *ears;                  /* LISTEN */
     fetch        *http;
     transform    *pool;
@@ -33,11 +35,11 @@ struct engine {
     bool          paused;                /* no listener is read: storing falls behind */
     bool          loaded;                /* connectors were read once */
     bool          load_again;            /* reading them failed */
-    bool          locked;                /* this is the one engine on this database */
+    bool          joined;                /* it was a node of this database once: connections are there */
+    bool          checked;               /* the server may be worked with, as this connection has seen */
     bool          failover_safe;
     bool          checking, told_locked, told_check;
-    bool          fenced;                /* others' connections were closed: what they stored is to be read */
-    unsigned      waited;                /* looks at writers of the engine before */
+    int64_t       begin_seq;             /* the `seq` of what comes is higher */
     unsigned      loading;               /* queries for connectors under way */
     bool          closing;
     err_info      fatal;                 /* code ERR_OK: none */
@@ -95,6 +97,9 @@ must_check err job_parse(job *j, err_info *why);
 
 /* The statements of the feed connection. */
 const pg_statement *const *engine_statements(void);
+
+/* This process is a node now; `first`: it was none before. */
+void engine_joined(engine *e, const id *node_id, bool first);
 
 /* The next step of a clean stop, if it is due. */
 void engine_close_step(engine *e);

@@ -177,7 +177,8 @@ static void on_stored(ingest_op *op)
         part_answer(s->of, s->index, &j->sent, &good);
         engine_told(c->e);
         j->seq = op->seq;
-        connector_enter(c, j);           /* the job's from here on */
+        if (op->elsewhere) job_end(j);
+        else connector_enter(c, j);      /* the job's from here on */
         engine_balance(c->e);
         return;
     case INGEST_REPEAT:

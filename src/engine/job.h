@@ -49,6 +49,7 @@ typedef struct job {
     slice       keys[HL7_KEYS_MAX];
     size_t      key_count;
     int64_t     seq, received_us;
+    int64_t     epoch;                   /* of the lease under which it entered */
     uint64_t    read_ns;                 /* when the frame was complete; 0: read back */
     int         replay, attempts;
     int64_t     next_attempt_us;         /* 0: at once */
@@ -75,6 +76,7 @@ typedef struct job {
     struct storing *storing;             /* STORING: whom to answer, see intake.c */
     ingest_op   store;
     outcome_op  outcome;
+    bool        reading_links;           /* what its ended deliveries were answered */
     bool        replayed;                /* another run of this message waits in the database */
     bool        result_refused;          /* the database would not take the result */
     size_t      open_deliveries;
@@ -88,5 +90,11 @@ job *job_new(connector *c);
 job *job_find(engine *e, const char *message_id);        /* NULL when it is not in memory */
 void job_weigh(job *j);                  /* accounts what its arena holds by now */
 void job_end(job *j);
+
+/* Its connector is another node's by now: it begins nothing more. */
+bool job_is_orphan(const job *j);
+
+/* An orphan comes back, or is found: dropped, unless a thread or the store still has it. */
+bool job_drop(job *j);
 
 #endif

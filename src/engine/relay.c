@@ -20,7 +20,7 @@
 #include "store/feed.h"
 
 enum { BATCH = 2000, POLL_MS = 1000, REST_MS = 500, ACK_WAIT_MS = 5000, GIVE_UP_MS = 4 * ACK_WAIT_MS, CLOSE_MS = 2000,
-       DEDUPLICATE_S = 600 };
+       DEDUPLICATE_S = 600, RELAY_SLICES = 64 };
 
 #define STREAM "interop"
 
@@ -60,6 +60,7 @@ struct relay {
     atomic_bool  connected, closing, ended;      /* ended: the thread */
     atomic_bool  check_stream;           /* something failed: it may be gone */
     int64_t      published;
+    int          slices[RELAY_SLICES], slice_count;
     void       (*closed)(void *arg);
     void        *closed_arg;
     int          handles;
@@ -280,7 +281,7 @@ static void on_answered(uv_async_t *h)
     }
     if (r->state == RELAY_CLOSED && atomic_load(&r->ended)) relay_end(r);
     else if (r->state == RELAY_PUBLISHING && r->left == 0) relay_mark(r);
-    else if (r->state == RELAY_IDLE && atomic_load(&r->connected)) relay_read(r);
+    else if (r->state == RELAY_IDLE && atomic_load(&r->connected) && r->slice_count > 0) relay_read(r);
 }
 
 static int by_aggregate(const void *left, const void *right)
@@ -380,7 +381,16 @@ static void relay_read(relay *r)
 {
     r->woken = false;
     r->state = RELAY_READING;
-    feed_pending_events(r->feed, BATCH, on_pending, r);
+    feed_pending_events(r->feed, BATCH, r->slices, r->slice_count, on_pending, r);
+}
+
+void relay_share(relay *r, const int *slices, int count)
+{
+    bool more = count > r->slice_count;
+
+    r->slice_count = count < RELAY_SLICES ? count : RELAY_SLICES;
+    if (r->slice_count > 0) memcpy(r->slices, slices, (size_t)r->slice_count * sizeof *slices);
+    if (more) relay_wake(r);
 }
 
 static void on_timer(uv_timer_t *t)
@@ -389,7 +399,7 @@ static void on_timer(uv_timer_t *t)
 
     if (r->state == RELAY_PUBLISHING) { relay_give_up(r); return; }
     if (r->state != RELAY_IDLE) return;
-    if (atomic_load(&r->connected)) relay_read(r);
+    if (atomic_load(&r->connected) && r->slice_count > 0) relay_read(r);
     else uv_timer_start(&r->timer, on_timer, POLL_MS, 0);
 }
 

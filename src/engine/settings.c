@@ -38,7 +38,7 @@ static const key keys[] = {
     { "timezone", KIND_ZONE, AT(timezone), 0, 0, 0, { NULL },
       "IANA name, for times without an offset" },
     { "address", KIND_ADDRESS, AT(address), 0, 0, 0, { NULL },
-      "listens on this address where the connector has no host" },
+      "listens on this address where the connector has no host; default: mllp_address of the node" },
     { "frame_cap", KIND_SIZE, AT(frame_cap), 1024, 256 * MIB, 16 * MIB, { NULL }, "largest message" },
     { "idle_ms", KIND_DURATION, AT(idle_ms), 0, 30 * DAY_MS, 0, { NULL },
       "a silent connection is closed after this; 0: never" },
@@ -241,7 +241,7 @@ static err read_value(arena *mem, const key *k, const json *v, connector_setting
 static void set_standards(connector_settings *out)
 {
     *out = (connector_settings){ .ack_level = slice_lit("stored"), .timezone = slice_lit(""),
-                                 .address = slice_lit("127.0.0.1"), .script = slice_lit("{}") };
+                                 .script = slice_lit("{}") };
     for (size_t i = 0; i < countof(keys); i++)
         if (keys[i].kind <= KIND_DURATION) *(int64_t *)(void *)((char *)out + keys[i].at) = keys[i].standard;
 }
@@ -338,7 +338,6 @@ void settings_describe(buf *out)
         const key *k = &keys[i];
         buf standard = buf_in(NULL);
         if (k->kind == KIND_WORD) buf_puts(&standard, k->words[0]);
-        else if (k->at == AT(address)) buf_puts(&standard, "127.0.0.1");
         else if (k->kind == KIND_SIZE) words_put_size(&standard, k->standard);
         else if (k->kind == KIND_DURATION) words_put_duration(&standard, k->standard);
         else if (k->kind == KIND_INT && k->standard > 0) buf_int(&standard, k->standard);

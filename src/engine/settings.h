@@ -24,7 +24,7 @@ typedef struct connector_settings {
     slice    timezone;                   /* IANA name, empty: none */
 
     /* the listener */
-    slice    address;                    /* used where the connector's `host` is empty */
+    slice    address;                    /* used where the connector's `host` is empty; empty: the node's */
     int64_t  frame_cap;                  /* bytes of one message */
     int64_t  idle_ms;                    /* 0: a silent peer may stay */
     int64_t  frame_ms;                   /* for a frame that has begun */

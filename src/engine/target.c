@@ -12,7 +12,7 @@ static void target_pump(target *t)
 {
     int limit = t->state == BREAKER_CLOSED ? t->limit : t->state == BREAKER_PROBING ? 1 : 0;
 
-    while (t->active < limit && !t->stopped && !list_empty(&t->queue)) {
+    while (t->active < limit && !t->stopped && !t->held && !list_empty(&t->queue)) {
         t->active++;
         t->queued--;
         metric_set(t->waiting, (int64_t)t->queued);
@@ -76,6 +76,12 @@ void target_take_out(target *t, list *link)
 }
 
 void target_stop(target *t) { t->stopped = true; }
+
+void target_hold(target *t, bool hold)
+{
+    t->held = hold;
+    target_pump(t);
+}
 
 void target_good(target *t)
 {

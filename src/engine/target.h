@@ -22,7 +22,7 @@ typedef struct target {
     list        queue;                   /* that may go when there is room */
     size_t      queued;
     breaker     state;
-    bool        stopped;
+    bool        stopped, held;
     uv_timer_t  timer;
     uint64_t    wait_ms;                 /* of the breaker, doubling */
     uint64_t    last_good_ns;            /* when it last did what was asked */
@@ -37,6 +37,7 @@ void target_put(target *t, list *link);
 void target_put_back(target *t, list *link);             /* it was sent, and the target failed: last in the queue */
 void target_take_out(target *t, list *link);             /* out of the queue */
 void target_stop(target *t);                             /* sends nothing more */
+void target_hold(target *t, bool hold);                  /* sends nothing while it is held */
 
 /* A call has ended: the target did its work (also by saying that a message is wrong), or
  * failed. True when this opened the breaker. `retry_after_ms` 0: the target did not say. */

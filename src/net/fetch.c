@@ -52,6 +52,7 @@ struct fetch_call {
     size_t             cap;
     uint64_t           connect_ms, total_ms;
     uint64_t           deadline_ns;      /* 0: none */
+    uint64_t           send_until_ms;
     unsigned           sends;            /* how often libcurl began to send it */
     bool               too_large, waited;
     const char        *refused;          /* why it was not even tried */
@@ -229,6 +230,7 @@ static int on_send(void *arg, char *peer_address, char *own_address, int peer_po
     fetch_call *c = arg;
 
     (void)peer_address, (void)own_address, (void)peer_port, (void)own_port;
+    if (c->send_until_ms != 0 && clock_boot_ms() >= c->send_until_ms) return CURL_PREREQFUNC_ABORT;
     c->sends++;
     return CURL_PREREQFUNC_OK;
 }
@@ -327,6 +329,7 @@ fetch_call *fetch_start(fetch *f, const fetch_request *request,
     c->total_ms = request->total_ms;
     c->deadline_ns = c->total_ms == 0 ? 0 : clock_ns() + c->total_ms * 1000000u;
     c->sends = 0;
+    c->send_until_ms = request->send_until_ms;
     c->too_large = c->waited = false;
     c->refused = has_line_end(request->url) ? "the URL holds a line end" : NULL;
     c->error[0] = '\0';
@@ -406,6 +409,9 @@ static err explain(const fetch_call *c, CURLcode result, err_info *why)
     (void)peer_of(c->easy, peer, sizeof peer);
     if (c->too_large) return err_set(why, ERR_LIMIT, "%s sent an answer of more than %zu bytes", peer, c->cap);
     switch (result) {
+    case CURLE_ABORTED_BY_CALLBACK:
+        return c->sends > 0 ? err_set(why, ERR_NET, "%s closed the connection before its answer was whole", peer)
+            : err_set(why, ERR_EXPIRED, "not sent: it was too late");
     case CURLE_UNSUPPORTED_PROTOCOL: case CURLE_URL_MALFORMAT:
         return err_set(why, ERR_CONFIG, "not sent: the URL is not a valid http or https URL");
     case CURLE_COULDNT_RESOLVE_HOST:

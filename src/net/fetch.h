@@ -21,6 +21,7 @@ typedef struct fetch_request {
     size_t      header_count;
     slice       body;                    /* borrowed until `done` */
     uint64_t    connect_ms, total_ms;
+    uint64_t    send_until_ms;           /* it is not begun to be sent later (clock_boot_ms); 0: whenever */
     size_t      answer_cap;              /* bytes of the answer's body; ERR_LIMIT beyond */
     const char *ca;                      /* PEM file; NULL: the system's */
 } fetch_request;
@@ -28,6 +29,7 @@ typedef struct fetch_request {
 typedef struct fetch_answer {
     err       error;                     /* ERR_OK: an answer came, of whatever status;
                                             ERR_NET, ERR_TLS, ERR_TIMEOUT, ERR_LIMIT;
+                                            ERR_EXPIRED: not sent, it was too late;
                                             ERR_CONFIG: not sent, the URL or a header is wrong */
     err_info  why;
     bool      sent;                      /* the peer may have seen the request */

@@ -70,28 +70,18 @@ static const pg_statement pack = {
     "feed_pack", "SELECT archive FROM script_packs WHERE tenant_id = $1 AND digest = $2"
 };
 
-/* Connections that store for another engine of this role; $1: pg_instance(). */
-#define OTHER_WRITERS                                                                                       \
-    "pg_stat_activity WHERE usename = current_user AND datname = current_database()"                         \
-    " AND application_name ~ '^interop (ingest|outcome) ' AND application_name !~ $1"
-
 static const pg_statement server = {
     "feed_server",
     "SELECT current_setting('fsync'), current_setting('full_page_writes'),"
     "   current_setting('synchronous_standby_names'), r.rolsuper OR r.rolbypassrls,"
-    "   pg_try_advisory_lock(hashtext('interop engine')),"
-    "   (SELECT count(*) FROM " OTHER_WRITERS "),"
+    "   pg_try_advisory_lock_shared(hashtext('interop engine')),"
     "   nextval('hl7_message_batch_seq') * 4096"
     " FROM pg_roles r WHERE r.rolname = current_user"
 };
 
-static const pg_statement fence = {
-    "feed_fence", "SELECT pg_terminate_backend(pid) FROM " OTHER_WRITERS
-};
-
 const pg_statement *const feed_statements[] = {
     &feed_set_tenant, &messages, &message, &deliveries, &links, &connector_ids, &connectors, &services, &rules,
-    &pack, &server, &fence, &feed_pending, &feed_read_events, &feed_set_published, &feed_stream_events,
+    &pack, &server, &feed_pending, &feed_read_events, &feed_set_published, &feed_stream_events,
     &feed_stream_known, &feed_stream_first, &feed_stream_newest, &feed_tell_connector, &feed_replay_message, NULL
 };
 
@@ -192,18 +182,13 @@ void feed_pack(pg *c, slice tenant, slice digest, pg_done done, void *arg)
     pg_submit(unit, done, arg);
 }
 
-static void about_others(pg *c, const pg_statement *st, pg_done done, void *arg)
+void feed_server(pg *c, pg_done done, void *arg)
 {
     pg_unit *unit = pg_unit_new(c);
-    pg_param *params = arena_array(pg_unit_arena(unit), pg_param, 1);
 
-    params[0] = pg_text(pg_unit_arena(unit), slice_of(pg_instance()));
-    pg_unit_add(unit, st, params, 1);
+    pg_unit_add(unit, &server, NULL, 0);
     pg_submit(unit, done, arg);
 }
-
-void feed_server(pg *c, pg_done done, void *arg) { about_others(c, &server, done, arg); }
-void feed_fence(pg *c, pg_done done, void *arg)  { about_others(c, &fence, done, arg); }
 
 /* ---- cells ------------------------------------------------------------------------- */
 

@@ -63,22 +63,19 @@ void feed_routes(pg *c, slice tenant, pg_done done, void *arg);
 /* result 1: the archive of a pack, no row when there is none. */
 void feed_pack(pg *c, slice tenant, slice digest, pg_done done, void *arg);
 
-enum { SERVER_FSYNC, SERVER_PAGES, SERVER_STANDBYS, SERVER_ROLE_UNSAFE, SERVER_LOCKED, SERVER_OTHER_WRITERS, SERVER_SEQ };
+enum { SERVER_FSYNC, SERVER_PAGES, SERVER_STANDBYS, SERVER_ROLE_UNSAFE, SERVER_LOCKED, SERVER_SEQ };
 
 /* result 0: the settings fsync, full_page_writes and synchronous_standby_names; whether this role is a
- * superuser or bypasses row-level security; whether this engine alone holds the lock; how many
- * connections still store for the engine that held it before; a `seq` for what comes next. */
+ * superuser or bypasses row-level security; whether the lock is held that nodes share, and that an engine
+ * of a release without nodes has alone; a `seq` for what comes next. */
 void feed_server(pg *c, pg_done done, void *arg);
-
-/* Ends the connections that store for another engine; result 0: a row for each. */
-void feed_fence(pg *c, pg_done done, void *arg);
 
 /* ---- events ---------------------------------------------------------------------- */
 
 enum { EVENT_TENANT, EVENT_ID, EVENT_SUBJECT, EVENT_PAYLOAD, EVENT_AGGREGATE, EVENT_SEQ };
 
-/* result 0: tenant and id of events that may be published, oldest first. */
-void feed_pending_events(pg *c, int most, pg_done done, void *arg);
+/* result 0: tenant and id of events of these slices that may be published, oldest first. */
+void feed_pending_events(pg *c, int most, const int *slices, int count, pg_done done, void *arg);
 
 /* result 1: these events of one tenant. */
 void feed_events(pg *c, slice tenant, const slice *ids, size_t count, pg_done done, void *arg);

@@ -5,7 +5,7 @@
 
 #define EVENT_COLUMNS "tenant_id, id, subject, payload, aggregate_id, aggregate_seq"
 
-const pg_statement feed_pending = { "feed_pending", "SELECT tenant_id, id FROM interop_outbox_pending($1)" };
+const pg_statement feed_pending = { "feed_pending", "SELECT tenant_id, id FROM interop_outbox_pending($1::int, $2::int[])" };
 
 const pg_statement feed_read_events = {
     "feed_read_events", "SELECT " EVENT_COLUMNS " FROM outbox_events WHERE id = ANY ($1::text[])"
@@ -74,13 +74,17 @@ static pg_param id_array(arena *mem, const slice *ids, size_t count)
     return pg_array_end(&a);
 }
 
-void feed_pending_events(pg *c, int most, pg_done done, void *arg)
+void feed_pending_events(pg *c, int most, const int *slices, int count, pg_done done, void *arg)
 {
     pg_unit *unit = pg_unit_new(c);
-    pg_param *params = arena_array(pg_unit_arena(unit), pg_param, 1);
+    pg_param *params = arena_array(pg_unit_arena(unit), pg_param, 2);
+    pg_array wanted;
 
+    pg_array_begin(&wanted, pg_unit_arena(unit), PG_INT4);
+    for (int i = 0; i < count; i++) pg_array_int(&wanted, slices[i]);
     params[0] = pg_int(pg_unit_arena(unit), most);
-    pg_unit_add(unit, &feed_pending, params, 1);
+    params[1] = pg_array_end(&wanted);
+    pg_unit_add(unit, &feed_pending, params, 2);
     pg_submit(unit, done, arg);
 }
 

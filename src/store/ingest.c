@@ -56,22 +56,29 @@ enum { BATCH_ROOM = 512, CONTROL_ID_MAX = 199, PROBE = 16, MAX_CONNECTIONS = 16,
     "      jsonb_build_object('connectorId', s.connector, 'messageType', s.type, 'status', 'pending')),"     \
     "    s.id, 1, clock_timestamp() FROM "
 
-/* Result: the batch's base. */
+/* Handovers (sql/0003_nodes.sql), for a node that is not alone: $16 the connectors, $17 the node, $18 the
+ * writer. */
+#define HANDOVERS                                                                                           \
+    " (SELECT * FROM interop_handover($16::text[], $17, $18, b.base)"                                        \
+    "   WHERE EXISTS (SELECT FROM interop_nodes n WHERE n.id <> $17)) h"
+
+/* Result: the batch's base, in a row for each handover. */
 static const pg_statement insert_new = {
     "ingest_insert_new",
     INSERT_MESSAGES "),"
     INSERT_EVENTS "unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS s (tenant, id, connector, type))"
-    " SELECT base FROM batch"
+    " SELECT b.base, h.connector_id, h.writer, h.seq FROM batch b LEFT JOIN LATERAL" HANDOVERS " ON true"
 };
 
-/* Result: id and seq of the rows whose ids were new. */
+/* Result: id and seq of the rows whose ids were new, then handovers. */
 static const pg_statement insert_unless_there = {
     "ingest_insert_unless_there",
     INSERT_MESSAGES
     "  ON CONFLICT DO NOTHING"
     "  RETURNING tenant_id AS tenant, id, connector_id AS connector, message_type AS type, seq),"
     INSERT_EVENTS "stored s)"
-    " SELECT id, seq FROM stored"
+    " SELECT s.seq, NULL, NULL, NULL, s.id FROM stored s UNION ALL"
+    " SELECT b.base, h.connector_id, h.writer, h.seq, NULL FROM batch b, LATERAL" HANDOVERS
 };
 
 /* With a transaction id of its own the look-up commits like a write: a row that it found has then
@@ -92,8 +99,12 @@ static const pg_statement find_same = {
 
 static const pg_statement *const statements[] = { &insert_new, &insert_unless_there, &set_tenant, &find_same, NULL };
 
+/* Columns of both. */
+enum { ROW_SEQ, ROW_CONNECTOR, ROW_WRITER, ROW_HANDED, ROW_ID };
+
 typedef struct lane_writer {             /* one database connection */
     ingest  *owner;
+    char     name[16];                   /* among all of all nodes */
     pg      *conn;
     writer  *out;
     size_t   sent;                       /* operations that were sent and not completed: some may be committed */
@@ -107,7 +118,10 @@ typedef struct lane_writer {             /* one database connection */
 
 struct ingest {
     unsigned    count;
-    int64_t     newest;                  /* the highest `seq` that came back */
+    int64_t     newest;                  /* the highest `seq` that came back, or was seen */
+    id          node_id;
+    ingest_heard heard;
+    void       *heard_arg;
     lane_writer lane[MAX_CONNECTIONS];
     unsigned    open;
     void      (*lost)(ingest_op *op);
@@ -157,20 +171,22 @@ static void build_batch(void *arg, pg_unit *unit, list *batch)
         PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_BYTEA, PG_BYTEA,
         PG_TEXT, PG_TIMESTAMPTZ, PG_INT4
     };
-    enum { COLUMNS = countof(types) };
+    enum { COLUMNS = countof(types), CONNECTORS = COLUMNS, NODE, WRITER, PARAMS };
     arena *mem = pg_unit_arena(unit);
     ingest_op *sorted[BATCH_ROOM];
-    pg_array column[COLUMNS];
-    pg_param *params = arena_array(mem, pg_param, COLUMNS);
+    pg_array column[COLUMNS], connectors;
+    pg_param *params = arena_array(mem, pg_param, PARAMS);
     int n = sort_batch(batch, sorted);
     lane_writer *w = arg;
 
     if (w->sent == 0) w->floor = w->owner->newest;
     for (int i = 0; i < COLUMNS; i++) pg_array_begin(&column[i], mem, types[i]);
+    pg_array_begin(&connectors, mem, PG_TEXT);
     for (int i = 0; i < n; i++) {
         ingest_op *op = sorted[i];
         int k = 0;
 
+        if (i == 0 || !slice_eq(op->connector_id, sorted[i - 1]->connector_id)) pg_array_text(&connectors, op->connector_id);
         if (!op->sent) w->sent++;
         op->sent = true;
         pg_array_text(&column[k++], op->tenant);
@@ -190,10 +206,13 @@ static void build_batch(void *arg, pg_unit *unit, list *batch)
         pg_array_int(&column[k++], op->place);
     }
     for (int i = 0; i < COLUMNS; i++) params[i] = pg_array_end(&column[i]);
+    params[CONNECTORS] = pg_array_end(&connectors);
+    params[NODE] = pg_text(mem, id_slice(&w->owner->node_id));
+    params[WRITER] = pg_text(mem, slice_of(w->name));
     failpoint("ingest.before_commit");
     w->sent_careful = w->careful > 0;
     if (w->careful > 0) w->careful--;
-    pg_unit_add(unit, w->sent_careful ? &insert_unless_there : &insert_new, params, COLUMNS);
+    pg_unit_add(unit, w->sent_careful ? &insert_unless_there : &insert_new, params, PARAMS);
 }
 
 /* An id that is there already? Then the batch goes again by the other statement. */
@@ -233,10 +252,32 @@ static void op_done(lane_writer *w, ingest_op *op, ingest_outcome outcome)
 
 static bool settle(lane_writer *w);
 
+/* Does another node run this connector? Then a handover without a writer says so. */
+static bool is_elsewhere(const pg_result *r, int from, slice connector_id)
+{
+    for (int i = from; i < pg_rows(r); i++)
+        if (pg_cell(r, i, ROW_WRITER).len == 0 && slice_eq(pg_cell(r, i, ROW_CONNECTOR), connector_id)) return true;
+    return false;
+}
+
+/* What others have stored of connectors that are run here; what of this batch is run by others. */
+static void take_handovers(const ingest *s, const pg_result *r, int from, ingest_op **sorted, int n)
+{
+    if (from >= pg_rows(r) || pg_cell(r, from, ROW_CONNECTOR).ptr == NULL) return;
+    for (int i = from; i < pg_rows(r); i++) {
+        slice writer_name = pg_cell(r, i, ROW_WRITER);
+        if (writer_name.len > 0) s->heard(s->heard_arg, pg_cell(r, i, ROW_CONNECTOR), writer_name, pg_cell_int(r, i, ROW_HANDED));
+    }
+    for (int i = 0; i < n; i++)
+        sorted[i]->elsewhere = i > 0 && slice_eq(sorted[i]->connector_id, sorted[i - 1]->connector_id)
+            ? sorted[i - 1]->elsewhere : is_elsewhere(r, from, sorted[i]->connector_id);
+}
+
 static bool batch_committed(void *arg, list *batch, const pg_result *results, int count)
 {
     lane_writer *w = arg;
-    int rows = pg_rows(&results[0]), row = 0;
+    const pg_result *r = &results[0];
+    int rows = pg_rows(r), row = 0;
     ingest_op *sorted[BATCH_ROOM];
     int n = sort_batch(batch, sorted);
 
@@ -245,15 +286,16 @@ static bool batch_committed(void *arg, list *batch, const pg_result *results, in
     for (int i = 0; i < n; i++) {
         ingest_op *op = sorted[i];
         if (!w->sent_careful) {
-            op->seq = pg_cell_int(&results[0], 0, 0) + op->place;
+            op->seq = pg_cell_int(r, 0, ROW_SEQ) + op->place;
             op->inserted = true;
         } else {                         /* rows come back in the order they were given */
-            op->inserted = row < rows && slice_eq(pg_cell(&results[0], row, 0), id_slice(&op->message_id));
-            if (op->inserted) op->seq = pg_cell_int(&results[0], row++, 1);
+            op->inserted = row < rows && slice_eq(pg_cell(r, row, ROW_ID), id_slice(&op->message_id));
+            if (op->inserted) op->seq = pg_cell_int(r, row++, ROW_SEQ);
         }
         if (op->inserted && op->seq > w->owner->newest) w->owner->newest = op->seq;
     }
-    if (w->sent_careful && row != rows) die("ingest: PostgreSQL returned rows out of order");
+    if (w->sent_careful && row < rows && pg_cell(r, row, ROW_ID).ptr != NULL) die("ingest: PostgreSQL returned rows out of order");
+    take_handovers(w->owner, r, row, sorted, n);
     list_splice(&w->settling, batch);
     w->settling_count = (size_t)n;
     w->probed = 0;
@@ -413,9 +455,12 @@ static const writer_kind kind = {
     .again = batch_goes_again, .committed = batch_committed, .refused = batch_refused
 };
 
-ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections)
+ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections, ingest_heard heard, void *arg)
 {
     ingest *s = mem_zalloc(sizeof *s);
+
+    s->heard = heard;
+    s->heard_arg = arg;
 
     s->count = connections > MAX_CONNECTIONS ? MAX_CONNECTIONS : connections;
     for (unsigned i = 0; i < s->count; i++) {
@@ -423,6 +468,7 @@ ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections)
         pg_options options = { .url = url, .application = "interop ingest", .statements = statements,
                                .on_connect = writer_planner };
         w->owner = s;
+        (void)snprintf(w->name, sizeof w->name, "%s.%u", pg_instance(), i);
         list_init(&w->settling);
         w->conn = pg_open(loop, &options);
         w->out = writer_new(w->conn, loop, &kind, w);
@@ -441,6 +487,8 @@ void ingest_put(ingest *s, ingest_op *op)
     }
     writer_put(s->lane[hash_mix(hash_bytes(op->connector_id), op->connection) % s->count].out, &op->op);
 }
+
+void ingest_as(ingest *s, const id *node_id) { s->node_id = *node_id; }
 
 void ingest_begin_behind(ingest *s, int64_t seq)
 {

@@ -38,6 +38,7 @@ typedef struct ingest_op {
     /* what became of it */
     ingest_outcome outcome;
     int64_t  seq;
+    bool     elsewhere;                  /* INGEST_STORED: another node runs the connector, and was told */
     id       found_id;                   /* INGEST_REPEAT, INGEST_REUSED */
     char     found_status[16];           /* INGEST_REPEAT: processing_status */
     char     sqlstate[6];                /* INGEST_REFUSED */
@@ -51,11 +52,19 @@ typedef struct ingest_op {
 
 typedef struct ingest ingest;
 
-ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections);
+/* A writer of another node has stored messages of a connector that this node runs; `seq` is the first
+ * of its newest batch. Called before `done` of what was stored later. */
+typedef void (*ingest_heard)(void *arg, slice connector_id, slice writer_name, int64_t seq);
+
+ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections, ingest_heard heard, void *arg);
+
+/* The node for which it stores, from now on. */
+void ingest_as(ingest *s, const id *node_id);
+
 void ingest_put(ingest *s, ingest_op *op);
 size_t ingest_waiting(const ingest *s);
 
-/* Every `seq` up to this one belongs to a message of before: what is still to be stored gets a higher one. */
+/* Every `seq` up to this one is taken: what is sent to be stored from now on gets a higher one. */
 void ingest_begin_behind(ingest *s, int64_t seq);
 
 /* No message that is under way will have a `seq` up to this one, nor has the one that is being handed to

@@ -10,7 +10,9 @@
 enum { BATCH_ROOM = 256, MAX_CONNECTIONS = 16 };
 
 /* The work itself is in two functions of the database (sql/0002_spine.sql), one call of
- * each for a whole batch. */
+ * each for a whole batch, behind a look at the leases (sql/0003_nodes.sql). */
+static const pg_statement check = { "outcome_check", "SELECT interop_lease_check($1::text[], $2::bigint[])" };
+
 static const pg_statement transformed = {
     "outcome_transformed",
     "SELECT interop_transformed($1::text[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[],"
@@ -28,7 +30,7 @@ static const pg_statement delivered = {
 /* For columns_init. */
 static const char transformed_types[] = "ttiittttiwti" "ttittti" "tttti", delivered_types[] = "tttiwit" "tttt" "ttitt";
 
-static const pg_statement *const statements[] = { &transformed, &delivered, NULL };
+static const pg_statement *const statements[] = { &check, &transformed, &delivered, NULL };
 
 typedef struct outcome_lane {
     outcome *owner;
@@ -172,6 +174,28 @@ static void put_delivered(arena *mem, columns *c, const list *at, const list *ba
     pg_array_text(m + 4, op->only ? resources_json(mem, op) : SLICE_NONE);
 }
 
+/* Of each connector and epoch that comes, once where they come together. */
+static void add_check(pg_unit *unit, const list *batch)
+{
+    arena *mem = pg_unit_arena(unit);
+    pg_param *params = arena_array(mem, pg_param, 2);
+    const outcome_op *last = NULL;
+    pg_array connectors, epochs;
+
+    pg_array_begin(&connectors, mem, PG_TEXT);
+    pg_array_begin(&epochs, mem, PG_INT8);
+    for (const list *l = batch->next; l != batch; l = l->next) {
+        const outcome_op *op = op_of((list *)l);
+        if (last != NULL && last->epoch == op->epoch && slice_eq(last->connector_id, op->connector_id)) continue;
+        pg_array_text(&connectors, op->connector_id);
+        pg_array_int8(&epochs, op->epoch);
+        last = op;
+    }
+    params[0] = pg_array_end(&connectors);
+    params[1] = pg_array_end(&epochs);
+    pg_unit_add(unit, &check, params, 2);
+}
+
 static void build_batch(void *arg, pg_unit *unit, list *batch)
 {
     arena *mem = pg_unit_arena(unit);
@@ -179,6 +203,7 @@ static void build_batch(void *arg, pg_unit *unit, list *batch)
 
     (void)arg;
     failpoint("outcome.before_commit");
+    add_check(unit, batch);
     list_each(l, batch) {
         outcome_op *op = op_of(l);
         columns **into = op->kind == OUTCOME_TRANSFORMED ? &made : &ended;
@@ -220,8 +245,8 @@ static bool batch_committed(void *arg, list *batch, const pg_result *results, in
     list_init(&ended);
     list_splice(&ended, batch);
     for (list *l; (l = list_pop(&ended)) != NULL;) {
-        outcome_op *op = op_of(l);       /* the transformed ones are the first result, where there are any */
-        bool stored = op->kind != OUTCOME_TRANSFORMED || op->sent > 1 || is_among(&results[0], &op->message_id, &from);
+        outcome_op *op = op_of(l);       /* the transformed ones come behind the check, where there are any */
+        bool stored = op->kind != OUTCOME_TRANSFORMED || op->sent > 1 || is_among(&results[1], &op->message_id, &from);
         op->done(op, stored ? ERR_OK : ERR_CONFLICT, stored ? NULL : &gone);
     }
     return true;
@@ -237,8 +262,9 @@ static void op_refused(void *arg, write_op *op, const char *sqlstate, const err_
 {
     outcome_op *refused = container_of(op, outcome_op, op);
 
-    (void)arg; (void)sqlstate;
-    refused->done(refused, ERR_STORE, why);
+    (void)arg;
+    refused->lease_lost = strcmp(sqlstate, WRITER_LEASE_LOST) == 0;
+    refused->done(refused, refused->lease_lost ? ERR_CONFLICT : ERR_STORE, why);
 }
 
 /* ---- life ----------------------------------------------------------------------------- */

@@ -37,6 +37,7 @@ typedef struct outcome_op {
     outcome_kind kind;
     slice        tenant, connector_id;
     id           message_id;
+    int64_t      epoch;                  /* of the connector's lease, under which it was made */
     int          replay;                 /* hl7_messages.replay_count that it was made for */
     const char  *status;                 /* of the message, or of the delivery */
     int          attempts;               /* attempt_count to be stored */
@@ -61,7 +62,9 @@ typedef struct outcome_op {
     bool         only;                   /* the message has no other delivery */
 
     /* ERR_OK: committed. ERR_STORE: the database refuses it for good. ERR_CONFLICT: the message
-     * is no longer what was read (it was replayed, or another run has ended it): nothing was stored. */
+     * is no longer what was read (it was replayed, or another run has ended it), or the connector's lease
+     * has gone (`lease_lost`): nothing was stored. */
+    bool         lease_lost;
     void       (*done)(struct outcome_op *op, err e, const err_info *why);
     /* private */
     unsigned     sent;                   /* how often since it is known that nothing is kept: a repetition finds its own rows */

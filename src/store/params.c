@@ -71,6 +71,8 @@ void pg_array_text(pg_array *a, slice v)
 
 void pg_array_int(pg_array *a, int v) { (void)put_big_endian(element(a, 4), (uint32_t)v, 4); }
 
+void pg_array_int8(pg_array *a, int64_t v) { (void)put_big_endian(element(a, 8), (uint64_t)v, 8); }
+
 void pg_array_time(pg_array *a, int64_t us)
 {
     if (us == 0) null_element(a);

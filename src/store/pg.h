@@ -70,11 +70,12 @@ pg_param pg_bytea(arena *mem, slice v);
 pg_param pg_int(arena *mem, int64_t v);
 
 /* Builders for array parameters, in the unit's arena. The values are the oids of the types. */
-typedef enum pg_type { PG_BYTEA = 17, PG_INT4 = 23, PG_TEXT = 25, PG_TIMESTAMPTZ = 1184 } pg_type;
+typedef enum pg_type { PG_BYTEA = 17, PG_INT8 = 20, PG_INT4 = 23, PG_TEXT = 25, PG_TIMESTAMPTZ = 1184 } pg_type;
 typedef struct pg_array { buf b; pg_type type; int count; bool nulls; } pg_array;
 void pg_array_begin(pg_array *a, arena *mem, pg_type type);
 void pg_array_text(pg_array *a, slice v);        /* text, bytea; NULL pointer: NULL */
 void pg_array_int(pg_array *a, int v);           /* int4 */
+void pg_array_int8(pg_array *a, int64_t v);      /* int8 */
 void pg_array_time(pg_array *a, int64_t us);     /* timestamptz, since 1970-01-01; 0: NULL */
 pg_param pg_array_end(pg_array *a);
 

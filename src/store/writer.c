@@ -112,7 +112,8 @@ void writer_rest(writer *w)
 bool writer_rows_fault(const char *sqlstate)
 {
     return strncmp(sqlstate, "22", 2) == 0 || strncmp(sqlstate, "23", 2) == 0 ||
-           strncmp(sqlstate, "54", 2) == 0;              /* 54: an index row too long and the like */
+           strncmp(sqlstate, "54", 2) == 0 ||            /* an index row too long and the like */
+           strcmp(sqlstate, WRITER_LEASE_LOST) == 0;
 }
 
 static void on_answered(void *arg, err e, const pg_result *results, int count,

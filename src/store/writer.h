@@ -18,6 +18,9 @@ typedef struct writer writer;
  * was made while the table was empty. */
 extern const char *const writer_planner[];
 
+/* SQLSTATE of interop_lease_check: an operation for a connector that another node has. */
+#define WRITER_LEASE_LOST "IO001"
+
 /* Does this error lie in what is written, so that writing it again cannot help? */
 bool writer_rows_fault(const char *sqlstate);
 

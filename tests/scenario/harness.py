@@ -380,8 +380,8 @@ class Ack:
 class Mllp:
     """An MLLP client that does what it is told, also what no client should."""
 
-    def __init__(self, port, tls=None, seconds=20):
-        self.socket = socket.create_connection(("127.0.0.1", port), seconds * PATIENCE)
+    def __init__(self, port, tls=None, seconds=20, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, port), seconds * PATIENCE)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self.rest = b""
@@ -625,7 +625,7 @@ class Scenario:
         self.parts.append(tap.close)
         return tap
 
-    def mllp(self, port, tls=None):
-        client = Mllp(port, tls)
+    def mllp(self, port, tls=None, host="127.0.0.1"):
+        client = Mllp(port, tls, host=host)
         self.parts.append(client.close)
         return client

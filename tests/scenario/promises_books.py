@@ -25,11 +25,13 @@ def adt(control_id, mrn="4711", family="Hartmann", event="A08", when="2026041809
 class Sender(threading.Thread):
     """One connection of a sender that gives nothing up: up to `window` messages are out,
     and what a lost connection leaves unanswered is sent again, in its order, with a new
-    MSH-7 as senders do. `messages` are (control id, function of MSH-7) pairs."""
+    MSH-7 as senders do. `messages` are (control id, function of MSH-7) pairs. With several
+    hosts each new connection goes to the next one."""
 
-    def __init__(self, port, messages, window=1):
+    def __init__(self, port, messages, window=1, hosts=("127.0.0.1",)):
         super().__init__(daemon=True)
         self.port = port
+        self.hosts = collections.deque(hosts)
         self.waiting = collections.deque(messages)
         self.window = window
         self.acked = {}                  # control id -> when
@@ -44,8 +46,9 @@ class Sender(threading.Thread):
             while (self.waiting or out) and not self.stopping:
                 self.resent += len(out)
                 try:
-                    with socket.create_connection(("127.0.0.1", self.port), 5) as link:
-                        link.settimeout(20 * PATIENCE)
+                    self.hosts.rotate(-1)
+                    with socket.create_connection((self.hosts[0], self.port), 5) as link:
+                        link.settimeout((20 if len(self.hosts) == 1 else 3) * PATIENCE)
                         for item in out:
                             link.sendall(self.frame(item))
                         self.talk(link, out)
@@ -84,7 +87,7 @@ class Load:
     """Several senders, each with patients of its own whose story it tells in order:
     the family name counts up, the visit is one."""
 
-    def __init__(self, port, prefix, connections=6, patients=5, messages=150):
+    def __init__(self, port, prefix, connections=6, patients=5, messages=150, hosts=("127.0.0.1",)):
         self.last = {}                   # MRN -> family name of its last message
         self.visits = {}
         self.senders = []
@@ -98,7 +101,7 @@ class Load:
                 todo.append((control_id, lambda when, i=control_id, m=mrn, f=family, e="A01" if n < patients else "A08":
                              adt(i, m, f, e, when, visit=f"V{m}")))
             # One message at a time as most senders do, and several on one connection as some do.
-            self.senders.append(Sender(port, todo, 1 if c % 2 == 0 else 8))
+            self.senders.append(Sender(port, todo, 1 if c % 2 == 0 else 8, hosts[c % len(hosts):] + hosts[:c % len(hosts)]))
         self.total = connections * messages
         for sender in self.senders:
             sender.start()

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""Several engines on one database: connectors are divided, what one stores another runs, in order; a node
+that is killed, that hangs past its leases, or that stops is replaced in time; and the books balance."""
+import os
+import signal
+import socket
+import sys
+import time
+
+from harness import Scenario, free_port, wait_for
+from promises_books import Load, adt, check_books, settled, site
+
+HOSTS = ("127.0.0.1", "127.0.0.2")       # one of each node
+OTHERS = 12                              # connectors beside the one that is worked on
+HOLDER = ("select n.pid from interop_leases l join interop_nodes n on n.id = l.node_id "
+          "join interop_connectors c on c.id = l.connector_id where c.name = 'adt'")
+
+
+class Site:
+    def __init__(self, s):
+        self.s = s
+        self.pg = s.postgres()
+        self.nats = s.nats()
+        s.interop("migrate")
+        self.base = s.fhir_demo()
+        self.port = site(s, self.pg, self.base, port=free_port())
+        for n in range(OTHERS):
+            site(s, self.pg, None, tenant=f"t{n}")
+        self.engines = [self.start(n) for n in range(2)]
+        self.loads = []
+        wait_for("every connector to be held", lambda: self.held() == OTHERS + 1)
+
+    def start(self, n):
+        return self.s.engine(INTEROP_MLLP_ADDRESS=HOSTS[n])
+
+    def held(self):
+        return self.pg.value("select count(*) n from interop_leases l join interop_nodes n on n.id = l.node_id")
+
+    def holder(self):
+        """The index of the node that runs the connector; None while there is none."""
+        pid = self.pg.rows(HOLDER)
+        return next((n for n, e in enumerate(self.engines) if pid and e.pid == pid[0]["pid"]), None)
+
+    def load(self, messages=150):
+        self.loads.append(Load(self.port, chr(ord("A") + len(self.loads)), connections=6, patients=4, messages=messages, hosts=HOSTS))
+        return self.loads[-1]
+
+    def under_load(self, part=0.3, messages=150):
+        sending = self.load(messages)
+        wait_for("the load to be on its way", lambda: sending.acked() > sending.total * part, 60, 0.002)
+        return sending
+
+    def finish(self, sending):
+        sending.finish(self.s)
+        settled(self.s, self.pg)
+
+    def books(self):
+        check_books(self.s, self.pg, self.nats, self.base, self.loads)
+
+    def owned(self, n):
+        return sum(self.engines[n].metric("interop_connector_owned", connector="adt", tenant=t)
+                   for t in ["north"] + [f"t{i}" for i in range(OTHERS)])
+
+
+def divided(x):
+    """Connectors are divided, each is run by one node, and what either stores is processed in order."""
+    s = x.s
+    wait_for("both nodes to run some of the connectors", lambda: min(x.owned(0), x.owned(1)) > 0)
+    wait_for("each to be run by one", lambda: x.owned(0) + x.owned(1) == OTHERS + 1)
+    s.say(f"node 1 runs {x.owned(0):.0f}, node 2 runs {x.owned(1):.0f} of {OTHERS + 1}")
+    x.finish(x.load())
+    stored = [e.metric("interop_messages_stored_total", connector="adt", tenant="north") for e in x.engines]
+    done = [e.metric("interop_messages_processed_total", connector="adt", tenant="north") for e in x.engines]
+    s.check(min(stored) > 0, "both nodes store messages of the connector", str(stored))
+    s.equal(sorted(n > 0 for n in done), [False, True], "one of them runs it")
+
+
+def acknowledged_then_sent_to_the_other(x):
+    """Of one patient, one after the other, each to the other node as soon as the one before is acknowledged."""
+    s, clients = x.s, [x.s.mllp(x.port, host=host) for host in HOSTS]
+    for n in range(60):
+        answer = clients[n % 2].exchange(adt(f"X{n:03}", "XX1", f"Step{n:05}", when=f"2026041809{n:02}12", visit="VXX1"))
+        if answer.code != "AA":
+            s.equal(answer.code, "AA", "each is acknowledged")
+    settled(s, x.pg)
+    s.equal([row["n"] for row in x.pg.rows(
+        "select count(*) n from (select transformed_at, lag(transformed_at) over (order by message_control_id) as before "
+        "from hl7_messages where message_control_id like 'X0%') t where transformed_at < before")], [0],
+            "messages of one patient are transformed in the order of their acknowledgements, whichever node took them")
+
+
+def changes_reach_all(x):
+    """A change of configuration is in force on every node within a second, wherever it was made."""
+    s = x.s
+    begun = time.monotonic()
+    s.interop("connector", "pause", "adt", "--tenant", "t0")
+    port = x.pg.value("select port from interop_connectors where tenant_id = 't0'")
+    wait_for("both listeners to close", lambda: not any(listens(host, port) for host in HOSTS), 5, 0.02)
+    s.say(f"both listeners closed {time.monotonic() - begun:.2f} s after the command began")
+
+
+def listens(host, port):
+    with socket.socket() as link:
+        return link.connect_ex((host, port)) == 0
+
+
+def killed(x):
+    """kill -9 of the node that runs the connector, under load; a transaction of a writer that is gone is in the way."""
+    s = x.s
+    sending = x.under_load()
+    n = x.holder()
+    x.engines[n].kill()
+    begun = time.monotonic()
+    wait_for("the other to take over", lambda: x.holder() == 1 - n, 12, 0.02)
+    s.say(f"the other node took over {time.monotonic() - begun:.2f} s after the kill")
+    x.finish(sending)
+    x.engines[n] = x.start(n)
+    wait_for("the connectors to be divided again", lambda: min(x.owned(0), x.owned(1)) > 0, 20)
+
+
+def hangs(x):
+    """The node that runs the connector is stopped past its leases, under load, and goes on."""
+    s = x.s
+    sending = x.under_load(messages=400)
+    n = x.holder()
+    x.engines[n].hold()
+    begun = time.monotonic()
+    try:
+        wait_for("the other to take over", lambda: x.holder() == 1 - n, 12, 0.02)
+        took = time.monotonic() - begun
+        s.check(took < 10, "the other node takes over within 10 s", f"{took:.1f} s")
+        s.say(f"after {took:.2f} s")
+        sent = sending.acked()
+        wait_for("it to go on", lambda: sending.acked() > sent or sent == sending.total)
+    finally:
+        os.kill(x.engines[n].pid, signal.SIGCONT)
+    wait_for("it to find that it was fenced", lambda: "node.fenced" in x.engines[n].text(), 10)
+    x.finish(sending)
+    x.engines[n].must_run()
+    wait_for("it to be a node again", lambda: x.pg.value("select count(*) n from interop_nodes") == 2)
+    wait_for("the connectors to be divided again", lambda: min(x.owned(0), x.owned(1)) > 0, 20)
+
+
+def stops(x):
+    """A clean stop hands everything over at once."""
+    s = x.s
+    sending = x.under_load()
+    n = x.holder()
+    x.engines[n].stop()
+    begun = time.monotonic()
+    wait_for("the other to run it", lambda: x.holder() == 1 - n, 5, 0.02)
+    s.say(f"the other node took over {time.monotonic() - begun:.2f} s after the end of the first")
+    x.finish(sending)
+    x.engines[n] = x.start(n)
+
+
+CASES = [divided, acknowledged_then_sent_to_the_other, changes_reach_all, killed, hangs, stops]
+
+
+def main():
+    wanted = [case for case in CASES if not sys.argv[1:] or any(case.__name__.startswith(a) for a in sys.argv[1:])]
+    with Scenario("nodes") as s:
+        x = Site(s)
+        for case in wanted:
+            s.say(f"-- {case.__name__}: {' '.join(case.__doc__.split())}")
+            case(x)
+        if x.loads:
+            x.loads[0].last["XX1"], x.loads[0].visits["XX1"] = "Step00059", "VXX1"
+            if acknowledged_then_sent_to_the_other not in wanted:
+                del x.loads[0].last["XX1"], x.loads[0].visits["XX1"]
+            x.books()
+        for engine in x.engines:
+            engine.stop()
+
+
+if __name__ == "__main__":
+    main()
