@@ -229,6 +229,7 @@ static void take(this_node *n)
             ids[count++] = id_slice(&c->connector_id);
     }
     if (count == 0) return;
+    failpoint("node.before_take");
     n->taking = true;
     n->again |= count == TAKE_AT_ONCE;
     nodes_take(n->e->feed, id_slice(&n->node_id), ids, count, on_taken, n);
@@ -312,6 +313,7 @@ static void on_beat(void *arg, err e, const pg_result *results, int count, const
     n->beating = false;
     if (useless(n, e, "node.not_renewed", why) || n->state != NODE_IN) return;
     if (!pg_cell_bool(&results[BEAT_ALIVE], 0, 0)) { fenced(n); return; }
+    failpoint("node.renewed");
     n->until_ms = n->asked_ms + LEASE_MS;
     deliver_hold(n->e->deliveries, false);
     bury_neighbours(n, &results[BEAT_NEIGHBOURS]);

@@ -182,6 +182,7 @@ def life(bench):
         s.connectors(pg, 1, mapped=False)
         connector = pg.value("select id from interop_connectors")
         messages = 2000 if bench.smoke else 100000
+        pg.psql("insert into interop_leases (connector_id, tenant_id, epoch) select id, tenant_id, 1 from interop_connectors")
         before = wal(pg)
         got = measured("bench_store_life", pg.engine_url, "tenant-0", connector, messages)
         return got["per_s"], (wal(pg) - before) / messages

@@ -60,7 +60,7 @@ static void on_transformed(outcome_op *op, err e, const err_info *why)
     for (int i = 0; i < LINKS; i++)
         l->links[i] = (outcome_link){ slice_of(types[i]), slice_of(l->control_id), true };
     l->out = (outcome_op){ .kind = OUTCOME_DELIVERED, .tenant = tenant, .connector_id = connector,
-                           .message_id = l->in.message_id, .status = "delivered", .attempts = 1,
+                           .message_id = l->in.message_id, .epoch = 1, .status = "delivered", .attempts = 1,
                            .delivery_id = l->delivery.delivery_id, .http_status = 200,
                            .links = l->links, .link_count = LINKS, .only = true, .done = on_delivered };
     outcome_put(outcomes, &l->out);
@@ -74,7 +74,7 @@ static void on_stored(ingest_op *op)
     l->delivery = (outcome_delivery){ id_new(ID_DELIVERY), slice_lit("http://127.0.0.1:1/fhir"),
                                       slice_lit("RR_01KA0000000000000000000000"), NULL, 0, LINKS };
     l->out = (outcome_op){ .kind = OUTCOME_TRANSFORMED, .tenant = tenant, .connector_id = connector,
-                           .message_id = op->message_id, .status = "processing", .parsed = { parsed, PARSED },
+                           .message_id = op->message_id, .epoch = 1, .status = "processing", .parsed = { parsed, PARSED },
                            .pack_digest = SLICE_NONE, .deliveries = &l->delivery, .delivery_count = 1,
                            .done = on_transformed };
     outcome_put(outcomes, &l->out);
@@ -113,7 +113,7 @@ int main(int argc, char **argv)
     memcpy(parsed + PARSED - 2, "\"}", 2);
 
     if (uv_loop_init(&loop) != 0) return 1;
-    messages = ingest_open(&loop, argv[1], CONNECTIONS);
+    messages = ingest_open(&loop, argv[1], CONNECTIONS, NULL, NULL);
     outcomes = outcome_open(&loop, argv[1], CONNECTIONS);
     while (!ingest_is_ready(messages) || !outcome_is_ready(outcomes)) uv_run(&loop, UV_RUN_ONCE);
 

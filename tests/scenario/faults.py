@@ -385,22 +385,27 @@ def broker_down_at_start(x):
     x.pg.stop()
 
 
-def second_engine(x):
-    """Two engines on one database: the second one waits, and takes over."""
+def older_engine(x):
+    """An engine of a release without nodes, which has its lock alone, is waited for; and it waits for nodes."""
     s = x.s
     x.migrate()
-    first = s.engine()
-    second = s.engine(ready=False)
-    one_line(s, second, "engine.waits", r"another engine works on this database", r"takes over")
-    s.equal(second.get("/readyz").status, 503, "it is not ready")
-    first.kill()
-    second.wait_ready()
-    s.check(True, "until the first one is gone")
-    second.stop()
+    lock = "select pg_try_advisory_lock(hashtext('interop engine')) as got"
+    older = subprocess.Popen(["psql", "-XAtq", x.pg.owner_url], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    older.stdin.write(lock + ";\n")
+    older.stdin.flush()
+    wait_for("the older engine's lock", lambda: not x.pg.value(lock + ", pg_advisory_unlock_all()"))
+    engine = s.engine(ready=False)
+    one_line(s, engine, "engine.waits", r"engine of an older release works on this database", r"begins when it ends")
+    s.equal(engine.get("/readyz").status, 503, "it is not ready")
+    older.kill()
+    older.wait()
+    engine.wait_ready()
+    s.equal(x.pg.value(lock + ", pg_advisory_unlock_all()"), False, "until that one is gone, which then could not begin")
+    engine.stop()
 
 
 CASES = [configuration, not_migrated, wrong_password, database_down_at_start, too_mighty_role, http_port_in_use,
-         mllp_port_in_use, tls_listener, wrong_certificate, second_engine, clean_stop_in_time, clean_stop, database_restarts,
+         mllp_port_in_use, tls_listener, wrong_certificate, older_engine, clean_stop_in_time, clean_stop, database_restarts,
          broker_down_at_start]
 
 

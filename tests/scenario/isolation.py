@@ -12,7 +12,7 @@ A, B = "north", "south"
 MARK = "OF-ONE-TENANT-ALONE"             # in every text of a row that is no id
 
 # Tables that hold no tenant's data. Anything else has a tenant_id.
-PLATFORM = {"public.fhir_routing_rules", "public.interop_migrations"}
+PLATFORM = {"public.fhir_routing_rules", "public.interop_migrations", "public.interop_nodes", "public.interop_relay_slices"}
 
 # One row of every tenant's table; {t} is the tenant, in every id too.
 ROWS = {
@@ -29,6 +29,8 @@ ROWS = {
                           "'LNK_{t}', '{t}', 'MSG_{t}', '{m}', '{m}', 'created', 'DLV_{t}', 0",
     "hl7_quarantine": "id, tenant_id, connector_id, reason, detail, digest, bytes, byte_count|"
                       "'QTN_{t}', '{t}', 'CONN_{t}', '{m}', '{m}', '', '{m}', 1",
+    "interop_leases": "connector_id, tenant_id, node_id, epoch|'CONN_{t}', '{t}', '{m}', 1",
+    "interop_handovers": "connector_id, writer, tenant_id, seq|'CONN_{t}', '{m}', '{t}', 1",
     "fhir_services": "id, tenant_id, name, url|'SVC_{t}', '{t}', '{m}', '{m}'",
     "bulk_export_jobs": "id, tenant_id, requested_by, resource_types|'JOB_{t}', '{t}', '{m}', '{{{m}}}'",
     "bulk_export_files": "id, tenant_id, job_id, resource_type, file_url|'FILE_{t}', '{t}', 'JOB_{t}', '{m}', '{m}'",
@@ -49,6 +51,15 @@ CALLS = {
     "interop_delivered": f"select interop_delivered(array['{B}'], array['DLV_{A}'], array['delivered'], array[0],"
                          " array[null]::timestamptz[], array[200], array[null], array['{}'], array['{}'], array['{}'], array['{}'],"
                          f" array['{B}'], array['MSG_{A}'], array[0], array['EVT_y'], array['[]'])",
+    "interop_node_join": "select interop_node_join('NODE_x', 'x', 'x', 'x', 1, 1, 'x', 60000)",
+    "interop_node_beat": "select interop_node_beat('NODE_x', 60000, 60000)",
+    "interop_lease_changes": "select * from interop_lease_changes('NODE_x')",
+    "interop_lease_take": f"select * from interop_lease_take('NODE_x', array['CONN_{A}', 'CONN_{B}'])",
+    "interop_lease_check": "select interop_lease_check('{}', '{}')",
+    "interop_lease_release": f"select interop_lease_release('NODE_x', array['CONN_{A}'])",
+    "interop_handover": f"select * from interop_handover(array['CONN_{A}', 'CONN_{B}'], 'NODE_x', 'x.0', 1)",
+    "interop_relay_share": "select interop_relay_share('NODE_x')",
+    "interop_node_leave": "select interop_node_leave('NODE_x')",
     "interop_token": "select interop_token('x.y')",
     "interop_subject": "select interop_subject('x', 'a.b')",
     "interop_event": "select interop_event('x', 'a.b', 'y', '{}')",
@@ -156,7 +167,8 @@ def sweep_functions(s, pg):
     secret = {"raw_payload", "raw_bytes", "parsed_data", "payload", "auth_config", "archive", "bytes"}
     s.equal({r["column_name"] for r in rights} & secret, set(), "interop_system reads no payload and no secret")
     s.equal({r["table_name"] for r in rights}, {"interop_connectors", "outbox_events", "hl7_messages", "hl7_deliveries",
-                                                "hl7_resource_links"}, "and only these tables")
+                                                "hl7_resource_links", "interop_nodes", "interop_leases", "interop_handovers",
+                                                "interop_relay_slices"}, "and only these tables")
     role = pg.rows("select rolcanlogin, rolsuper, rolbypassrls from pg_roles where rolname = 'interop_system'")[0]
     s.check(not any(role.values()), "and cannot log in, nor bypass row-level security", str(role))
 

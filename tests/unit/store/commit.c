@@ -19,6 +19,8 @@ static char folder[64], owner_url[512], engine_url[512];
 static uv_loop_t loop;
 
 #define CONNECTOR "CONN_01J0000000000000000000TEST"
+#define OTHERS "CONN_01J000000000000000000OTHER"         /* another node's */
+#define NODE "NODE_01J0000000000000000000TEST"
 
 /* ---- the server ------------------------------------------------------------------------ */
 
@@ -48,7 +50,14 @@ static int start_server(void **state)
     }
     if (db_open(owner_url, "test", &d, &why) != ERR_OK) return -1;
     if (db_exec(d, "INSERT INTO interop_connectors (id, tenant_id, name, protocol, direction)"
-                   " VALUES ('" CONNECTOR "', 'north', 'adt', 'mllp', 'inbound')", NULL, 0, NULL, &why) != ERR_OK) return -1;
+                   " VALUES ('" CONNECTOR "', 'north', 'adt', 'mllp', 'inbound'),"
+                   "        ('" OTHERS "', 'south', 'adt', 'mllp', 'inbound')", NULL, 0, NULL, &why) != ERR_OK) return -1;
+    if (db_exec(d, "INSERT INTO interop_nodes (id, name, instance, host, pid, pid_since, release, expires_at)"
+                   " SELECT id, id, id, id, 1, 1, '0', 'infinity' FROM unnest(ARRAY['" NODE "', 'NODE_other']) AS id",
+                NULL, 0, NULL, &why) != ERR_OK) return -1;
+    if (db_exec(d, "INSERT INTO interop_leases (connector_id, tenant_id, node_id, epoch)"
+                   " VALUES ('" CONNECTOR "', 'north', '" NODE "', 7), ('" OTHERS "', 'south', 'NODE_other', 8)",
+                NULL, 0, NULL, &why) != ERR_OK) return -1;
     db_close(d);
     return uv_loop_init(&loop);
 }
@@ -175,9 +184,30 @@ static void run_until(const int *value, int wanted)
 
 static void on_lost(ingest_op *op) { (void)op; fail(); }
 
+static struct { int times; char writer_name[32]; int64_t seq; } heard;
+
+static void on_heard(void *arg, slice connector_id, slice writer_name, int64_t seq)
+{
+    assert_ptr_equal(arg, &loop);
+    assert_true(slice_is(connector_id, CONNECTOR));
+    heard.times++;
+    heard.seq = seq;
+    (void)slice_cstr(writer_name, heard.writer_name, sizeof heard.writer_name);
+}
+
+static ingest *ingest_here(const char *node_id)
+{
+    ingest *in = ingest_open(&loop, engine_url, 1, on_heard, &loop);
+    id self;
+
+    (void)slice_cstr(slice_of(node_id), self.text, sizeof self.text);
+    ingest_as(in, &self);
+    return in;
+}
+
 static void test_ingest(void **state)
 {
-    ingest *in = ingest_open(&loop, engine_url, 1);
+    ingest *in = ingest_here(NODE);
     bool closed = false;
     stored first, a, bad, b, repeat, reused, again, next;
 
@@ -261,7 +291,7 @@ static err put_outcome(outcome *out, const id *message_id, int replay, const cha
 {
     ended n = { .op = {
         .kind = OUTCOME_TRANSFORMED, .tenant = slice_lit("north"), .connector_id = slice_lit(CONNECTOR),
-        .message_id = *message_id, .replay = replay, .status = "processed", .parsed = slice_of(parsed), .done = on_ended,
+        .message_id = *message_id, .epoch = 7, .replay = replay, .status = "processed", .parsed = slice_of(parsed), .done = on_ended,
     } };
 
     outcome_put(out, &n.op);
@@ -272,7 +302,7 @@ static err put_outcome(outcome *out, const id *message_id, int replay, const cha
 
 static void test_outcome(void **state)
 {
-    ingest *in = ingest_open(&loop, engine_url, 1);
+    ingest *in = ingest_here(NODE);
     outcome *out = outcome_open(&loop, engine_url, 1);
     bool closed[2] = { false, false };
     stored s;
@@ -292,10 +322,96 @@ static void test_outcome(void **state)
     run_while(&closed[1]);
 }
 
+/* Of a batch, the one whose lease has gone is refused alone. */
+static void test_lease_lost(void **state)
+{
+    ingest *in = ingest_here(NODE);
+    outcome *out = outcome_open(&loop, engine_url, 1);
+    bool closed[2] = { false, false };
+    stored s[3];
+    ended n[3];
+
+    (void)state;
+    completed = 0;
+    for (int i = 0; i < 3; i++) {
+        char name[2] = { (char)('A' + i), '\0' };
+        prepare(&s[i], name, name);
+        ingest_put(in, &s[i].op);
+        run_until(&completed, i + 1);
+        n[i] = (ended){ .op = {
+            .kind = OUTCOME_TRANSFORMED, .tenant = slice_lit("north"), .connector_id = slice_lit(CONNECTOR),
+            .message_id = s[i].op.message_id, .epoch = i == 1 ? 6 : 7, .status = "processed", .parsed = slice_lit("{}"), .done = on_ended,
+        } };
+    }
+    for (int i = 0; i < 3; i++) outcome_put(out, &n[i].op);
+    for (int i = 0; i < 3; i++) {
+        run_until(&n[i].times, 1);
+        assert_int_equal(n[i].e, i == 1 ? ERR_CONFLICT : ERR_OK);
+        assert_int_equal(n[i].op.lease_lost, i == 1);
+    }
+    ingest_close(in, on_lost, on_closed, &closed[0]);
+    outcome_close(out, on_outcome_lost, on_closed, &closed[1]);
+    run_while(&closed[0]);
+    run_while(&closed[1]);
+}
+
+/* A row as the writer of another process would make it. */
+static void db_handover(int64_t seq)
+{
+    char sql[256];
+    err_info why;
+    db *d;
+
+    assert_int_equal(db_open(owner_url, "test", &d, &why), ERR_OK);
+    (void)snprintf(sql, sizeof sql, "INSERT INTO interop_handovers (connector_id, writer, tenant_id, seq)"
+                   " VALUES ('" CONNECTOR "', 'others.0', 'north', %lld)", (long long)seq);
+    assert_int_equal(db_exec(d, sql, NULL, 0, NULL, &why), ERR_OK);
+    db_close(d);
+}
+
+/* What is stored for a connector of another node says so; who has it hears how far others have stored. */
+static void test_handover(void **state)
+{
+    ingest *there = ingest_here("NODE_other"), *here = ingest_here(NODE);
+    bool closed[2] = { false, false };
+    stored a, b, c, d;
+
+    (void)state;
+    prepare(&a, "H1", "MSH a");
+    prepare(&b, "H2", "MSH b");
+    prepare(&c, "H3", "MSH c");
+    prepare(&d, "H4", "MSH d");
+    d.op.connector_id = slice_lit(OTHERS);
+    d.op.tenant = slice_lit("south");
+    completed = heard.times = 0;
+    ingest_put(there, &a.op);
+    run_until(&completed, 1);
+    assert_true(a.op.outcome == INGEST_STORED && a.op.elsewhere);
+    assert_int_equal(heard.times, 0);
+    /* Both are writer 0 of this process: the one row would be one's own. */
+    ingest_put(here, &b.op);
+    ingest_put(here, &d.op);
+    run_until(&completed, 3);
+    assert_false(b.op.elsewhere);
+    assert_true(d.op.elsewhere);
+    db_handover(a.op.seq);
+    ingest_put(here, &c.op);
+    run_until(&completed, 4);
+    assert_false(c.op.elsewhere);
+    assert_int_equal(heard.times, 1);
+    assert_int_equal(heard.seq, a.op.seq);
+    assert_string_equal(heard.writer_name, "others.0");
+    ingest_close(there, on_lost, on_closed, &closed[0]);
+    ingest_close(here, on_lost, on_closed, &closed[1]);
+    run_while(&closed[0]);
+    run_while(&closed[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_told), cmocka_unit_test(test_lost), cmocka_unit_test(test_ingest), cmocka_unit_test(test_outcome)
+        cmocka_unit_test(test_told), cmocka_unit_test(test_lost), cmocka_unit_test(test_ingest), cmocka_unit_test(test_outcome),
+        cmocka_unit_test(test_lease_lost), cmocka_unit_test(test_handover)
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);
 }

@@ -38,6 +38,8 @@ static void test_other_arrays(void **state)
         "\xff\xff\xff\xff" "\0\0\0\0" "\0\0\0\3\0\xff\x10";
     static const char time[] = "\0\0\0\1" "\0\0\0\0" "\0\0\4\xa0" "\0\0\0\1" "\0\0\0\1"
         "\0\0\0\x8\xff\xff\xff\xff\xff\xff\xff\xff";
+    static const char eight[] = "\0\0\0\1" "\0\0\0\0" "\0\0\0\x14" "\0\0\0\1" "\0\0\0\1"
+        "\0\0\0\x8\xff\xff\xff\xfe\xff\xff\xff\xff";
     static const int ints[] = { 3, -1 };
     pg_array a;
     pg_param p;
@@ -60,6 +62,11 @@ static void test_other_arrays(void **state)
     p = pg_array_end(&a);
     assert_int_equal(p.len, sizeof nulls - 1);
     assert_memory_equal(p.value, nulls, sizeof nulls - 1);
+    pg_array_begin(&a, &mem, PG_INT8);
+    pg_array_int8(&a, INT64_C(-4294967297));
+    p = pg_array_end(&a);
+    assert_int_equal(p.len, sizeof eight - 1);
+    assert_memory_equal(p.value, eight, sizeof eight - 1);
     pg_array_begin(&a, &mem, PG_TIMESTAMPTZ);
     pg_array_time(&a, INT64_C(946684799999999));         /* a microsecond before 2000 */
     p = pg_array_end(&a);
