@@ -130,6 +130,9 @@ void connector_lose(connector *c);
 /* Are there jobs on their way, behind storing? */
 bool connector_busy(const connector *c);
 
+/* While it is leaving: is anything of it under way that should end first? */
+bool connector_working(const connector *c);
+
 /* May another job come into memory? */
 bool connector_has_room(const connector *c);
 

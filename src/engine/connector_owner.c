@@ -13,6 +13,16 @@ bool connector_busy(const connector *c)
     return false;
 }
 
+/* Does a thread, a service or the store have something of it in hand? */
+bool connector_working(const connector *c)
+{
+    list_each(l, &c->jobs) {
+        const job *j = container_of(l, job, link);
+        if (j->state == JOB_RUNNING || j->state == JOB_COMMITTING || deliver_under_way(j)) return true;
+    }
+    return false;
+}
+
 void connector_own(connector *c, int64_t epoch)
 {
     log_line(LOG_INFO, "connector.owned", log_id("connectorId", id_slice(&c->connector_id)), log_id("name", c->name),
@@ -28,6 +38,8 @@ void connector_own(connector *c, int64_t epoch)
 }
 
 bool job_is_orphan(const job *j) { return j->epoch != j->conn->epoch; }
+
+bool job_may_begin(const job *j) { return !job_is_orphan(j) && !j->conn->leaving; }
 
 bool job_drop(job *j)
 {

@@ -124,7 +124,7 @@ static void delivery_wait(delivery *d)
 
 static void delivery_go(deliverer *all, delivery *d)
 {
-    if (all->closing || job_is_orphan(d->j)) return;
+    if (all->closing || !job_may_begin(d->j)) return;
     if (d->needs_left > 0) {
         d->state = DELIVERY_NEEDS;
     } else if (d->next_attempt_us > clock_real_us()) {
@@ -198,7 +198,7 @@ static void delivery_send(list *link)
     deliverer *all = d->j->conn->e->deliveries;
 
     failpoint("deliver.before_send");
-    if (job_is_orphan(d->j)) {           /* about to be dropped */
+    if (!job_may_begin(d->j)) {          /* about to be dropped */
         d->state = DELIVERY_NEEDS;
         target_done(d->to);
         return;
@@ -434,6 +434,13 @@ void deliver_hold(deliverer *all, bool hold)
     if (all->held == hold) return;
     all->held = hold;
     map_each(&all->targets, hold_target, &hold);
+}
+
+bool deliver_under_way(const job *j)
+{
+    for (int i = 0; j->deliveries != NULL && i < j->plan.count; i++)
+        if (j->deliveries[i].state == DELIVERY_SENDING || j->deliveries[i].state == DELIVERY_COMMITTING) return true;
+    return j->reading_links;
 }
 
 static void drop_delivery(deliverer *all, delivery *d)

@@ -31,6 +31,9 @@ void deliver_abandon(deliverer *all, job *j);
 /* While the leases are not sure, no request is begun; what was to be sent waits. */
 void deliver_hold(deliverer *all, bool hold);
 
+/* Is one of its deliveries with the service, or with the store? */
+bool deliver_under_way(const job *j);
+
 /* An orphan's requests are given up, and its places in lanes and queues. True when nothing refers to
  * it any more. */
 bool deliver_drop(deliverer *all, job *j);

@@ -150,7 +150,7 @@ static void on_retry_timer(uv_timer_t *t)
     job *j = t->data;
 
     if (j->conn->e->closing) return;
-    if (j->state == JOB_RETRYING) flow_run(j);
+    if (j->state == JOB_RETRYING && job_may_begin(j)) flow_run(j);
 }
 
 static void flow_wait(job *j, int64_t until_us)
@@ -177,7 +177,7 @@ static void on_pass(lane_pass *pass)
 {
     job *j = container_of(pass, job, pass);
 
-    if (j->conn->e->closing || j->pack_pending || job_is_orphan(j)) return;
+    if (j->conn->e->closing || j->pack_pending || !job_may_begin(j)) return;
     if (j->next_attempt_us > clock_real_us()) flow_wait(j, j->next_attempt_us);
     else flow_run(j);
 }

@@ -94,6 +94,9 @@ void job_end(job *j);
 /* Its connector is another node's by now: it begins nothing more. */
 bool job_is_orphan(const job *j);
 
+/* May it begin its next step? Not while its connector is leaving: what was begun ends, the rest is dropped. */
+bool job_may_begin(const job *j);
+
 /* An orphan comes back, or is found: dropped, unless a thread or the store still has it. */
 bool job_drop(job *j);
 

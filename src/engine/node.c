@@ -23,7 +23,7 @@ enum {
     LEASE_MS = 5000, GRACE_MS = 2000,
     MARGIN_MS = 300,                     /* from the look at the lease to the first byte on the wire */
     LOOK_MS = 10, FENCE_AFTER = 50,      /* looks at earlier transactions; of those, before they are ended */
-    LEAVE_MS = 3000,                     /* for a connector that another node is to have to end what it began */
+    LEAVE_MS = 5000,                     /* for a connector that another node is to have to end what it began */
     TAKE_AT_ONCE = 200
 };
 
@@ -252,7 +252,7 @@ static void give_up(this_node *n)
     list_each(l, &n->e->connector_list) {
         connector *c = container_of(l, connector, link);
         if (!c->leaving) continue;
-        if (c->epoch != 0 && (!connector_busy(c) || clock_boot_ms() > c->leave_by_ms)) {
+        if (c->epoch != 0 && (!connector_working(c) || clock_boot_ms() > c->leave_by_ms)) {
             connector_lose(c);
             c->holds = true;             /* until it is released */
         }
@@ -278,11 +278,11 @@ static void follow_changes(this_node *n, const pg_result *r)
         connector *c = container_of(l, connector, link);
         if (c->told_to_leave && !c->leaving) {
             c->leave_by_ms = clock_boot_ms() + LEAVE_MS;
-        } else if (!c->told_to_leave && c->leaving) {    /* given up, or it is to stay after all */
-            c->take_again = c->epoch == 0 && c->taken == 0 && c->holds;
+        } else if (!c->told_to_leave && c->leaving && c->holds) {        /* it is to stay: with another lease */
+            connector_lose(c);
+            c->take_again = c->holds = true;
         }
         c->leaving = c->told_to_leave;
-        if (!c->leaving && c->epoch != 0) connector_feed(c);
     }
 }
 

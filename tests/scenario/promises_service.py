@@ -4,12 +4,14 @@ demo store. Its base is http://127.0.0.1:PORT/TENANT/fhir, and each tenant has a
     pass             hands on, answers
     drop             hands on, then closes the connection without the answer
     a number         answers with that status, and hands nothing on
+    a fraction       hands on that many seconds later, answers
     (number, words)  the same, to requests that hold these words; the others pass
 """
 import http.client
 import json
 import socket
 import threading
+import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -50,6 +52,9 @@ class Service:
             allow_reuse_address = True
             daemon_threads = True
             request_queue_size = 128
+
+            def handle_error(self, request, client_address):
+                pass                     # who asked has gone
 
         self.server = Server(("127.0.0.1", self.port), Handler)
         self.port = self.server.server_address[1]
@@ -98,6 +103,8 @@ class Service:
             self.reply(request, mood, [], json.dumps({"resourceType": "OperationOutcome", "issue": [
                 {"severity": "error", "code": "processing", "diagnostics": self.errand}]}).encode())
             return
+        if isinstance(mood, float):
+            time.sleep(mood)
         link = http.client.HTTPConnection(self.demo.hostname, self.demo.port, timeout=60)
         link.request(request.command, "/" + rest, body or None,
                      {k: v for k, v in request.headers.items() if k.lower() not in ("host", "content-length", "connection")})
