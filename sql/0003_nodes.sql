@@ -161,6 +161,10 @@ BEGIN
   END IF;
 END $$;
 
+-- ---- a replay by the pack of then ---------------------------------------------------
+
+ALTER TABLE hl7_messages ADD COLUMN replay_pack TEXT;    -- the pack that is to transform it; NULL: the connector's
+
 -- ---- the relay: each node publishes its share of the aggregates ----------------------
 
 CREATE TABLE interop_relay_slices (

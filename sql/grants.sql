@@ -8,7 +8,7 @@ GRANT USAGE ON SEQUENCE hl7_message_batch_seq TO :engine;
 GRANT INSERT, UPDATE ON interop_connectors TO :engine;
 GRANT INSERT ON hl7_messages TO :engine;
 GRANT UPDATE (seq, processing_status, error_detail, attempt_count, processed_at, transformed_at, next_attempt_at,
-              replay_count, event_seq) ON hl7_messages TO :engine;
+              replay_count, replay_pack, event_seq) ON hl7_messages TO :engine;
 GRANT UPDATE (status, next_attempt_at, ended_at) ON hl7_deliveries TO :engine;
 GRANT INSERT, UPDATE, DELETE ON hl7_quarantine TO :engine;
 GRANT INSERT ON script_packs TO :engine;

@@ -1,4 +1,4 @@
-/* cli/cli_message.c -- interop message list|show|replay. */
+/* cli/cli_message.c -- interop message list|show|replay|release|skip. */
 #include <stdio.h>
 
 #include "base/json.h"
@@ -9,6 +9,8 @@
 static int run_list(int argc, char **argv);
 static int run_show(int argc, char **argv);
 static int run_replay(int argc, char **argv);
+static int run_release(int argc, char **argv);
+static int run_skip(int argc, char **argv);
 
 static const cli_command verbs[] = {
     { "message list", "--tenant TENANT [--connector NAME] [--status STATUS] [--type TYPE] [--control-id ID] [--limit N]",
@@ -26,9 +28,14 @@ static const cli_command verbs[] = {
       ADMIN_HELP
       "  --format raw      exactly the bytes that came in\n"
       "  --format parsed   the message rebuilt from parsedData\n" },
-    { "message replay", "ID… --tenant TENANT [--force]", "has messages transformed and delivered again", run_replay,
+    { "message replay", "ID… --tenant TENANT [--by now|then] [--force]", "has messages transformed and delivered again", run_replay,
       ADMIN_HELP
+      "  --by now|then     the pack that transforms it: the connector's (default), or the one of then\n"
       "  --force           also where a later message of the same key was processed\n" },
+    { "message release", "ID… --tenant TENANT", "has what failed tried at once, without waiting for its next attempt", run_release,
+      ADMIN_HELP },
+    { "message skip", "ID… --tenant TENANT", "ends messages as dead-lettered, so that what waits behind them goes", run_skip,
+      ADMIN_HELP },
 };
 
 /* ---- list -------------------------------------------------------------------------- */
@@ -260,29 +267,33 @@ static int run_show(int argc, char **argv)
     return code;
 }
 
-/* ---- replay ------------------------------------------------------------------------ */
+/* ---- replay, release, skip --------------------------------------------------------- */
 
-#define REPLAYS_MAX 1000
+#define CHANGES_MAX 1000
 
-static int run_replay(int argc, char **argv)
+typedef struct change {
+    const cli_command *verb;
+    err (*make)(admin *a, const struct change *c, slice message_id);
+    const char *said, *json;             /* of the message then: in text, as a member */
+    message_by  by;
+    bool        force;
+} change;
+
+/* Each alone: one that may not be changed holds up none. */
+static int change_all(const change *c, const admin_options *o, const char *const *words, int word_count)
 {
-    admin_options o = { NULL, NULL, NULL };
-    bool force = false;
-    const cli_option options[] = { ADMIN_OPTIONS(o), { "--force", NULL, &force, NULL, 0 } };
-    const char *words[REPLAYS_MAX];
-    int word_count, code;
+    int code;
     admin a;
 
-    if (!cli_parse_options(&verbs[2], argc, argv, options, countof(options), words, REPLAYS_MAX, &word_count))
-        return EXIT_USAGE;
-    if (word_count == 0) return cli_usage(&verbs[2], "say which message: its id, see `interop message list`");
-    if (admin_open(&a, &verbs[2], &o, true, &code)) {
+    if (word_count == 0) return cli_usage(c->verb, "say which message: its id, see `interop message list`");
+    if (admin_open(&a, c->verb, o, true, &code)) {
         code = EXIT_WELL;
-        for (int i = 0; i < word_count; i++) {               /* each alone: one that may not holds up none */
+        for (int i = 0; i < word_count; i++) {
             err e = db_begin(a.db, a.tenant, &a.why);
-            if (e == ERR_OK) e = messages_replay(a.db, a.tenant, slice_of(words[i]), force, &a.why);
+            if (e == ERR_OK) e = c->make(&a, c, slice_of(words[i]));
             if (e == ERR_OK) e = db_commit(a.db, &a.why);
-            if (e == ERR_OK) (void)printf(a.json ? "{\"id\":\"%s\",\"processingStatus\":\"pending\"}\n" : "%s pending\n", words[i]);
+            if (e == ERR_OK)
+                (void)printf(a.json ? "{\"id\":\"%s\",%s}\n" : "%s %s\n", words[i], a.json ? c->json : c->said);
             int one = admin_end(&a, e);
             if (one > code) code = one;
         }
@@ -291,8 +302,62 @@ static int run_replay(int argc, char **argv)
     return code;
 }
 
+static err replay(admin *a, const change *c, slice message_id)
+{
+    return messages_replay(a->db, a->tenant, message_id, c->by, c->force, &a->why);
+}
+
+static err release(admin *a, const change *c, slice message_id)
+{
+    (void)c;
+    return messages_release(a->db, a->tenant, message_id, &a->why);
+}
+
+static err skip(admin *a, const change *c, slice message_id)
+{
+    (void)c;
+    return messages_skip(a->db, a->tenant, message_id, &a->why);
+}
+
+static int run_replay(int argc, char **argv)
+{
+    admin_options o = { NULL, NULL, NULL };
+    const char *by = "now", *words[CHANGES_MAX];
+    change c = { .verb = &verbs[2], .make = replay, .said = "pending", .json = "\"processingStatus\":\"pending\"" };
+    const cli_option options[] = { ADMIN_OPTIONS(o), { "--by", &by, NULL, NULL, 0 }, { "--force", NULL, &c.force, NULL, 0 } };
+    int word_count;
+
+    if (!cli_parse_options(&verbs[2], argc, argv, options, countof(options), words, CHANGES_MAX, &word_count))
+        return EXIT_USAGE;
+    if (strcmp(by, "now") != 0 && strcmp(by, "then") != 0) return cli_usage(&verbs[2], "--by is now or then");
+    if (strcmp(by, "then") == 0) c.by = MESSAGE_AS_THEN;
+    return change_all(&c, &o, words, word_count);
+}
+
+static int run_plain(const change *c, int argc, char **argv)
+{
+    admin_options o = { NULL, NULL, NULL };
+    const cli_option options[] = { ADMIN_OPTIONS(o) };
+    const char *words[CHANGES_MAX];
+    int word_count;
+
+    if (!cli_parse_options(c->verb, argc, argv, options, countof(options), words, CHANGES_MAX, &word_count)) return EXIT_USAGE;
+    return change_all(c, &o, words, word_count);
+}
+
+static int run_release(int argc, char **argv)
+{
+    return run_plain(&(change){ .verb = &verbs[3], .make = release, .said = "released", .json = "\"released\":true" }, argc, argv);
+}
+
+static int run_skip(int argc, char **argv)
+{
+    return run_plain(&(change){ .verb = &verbs[4], .make = skip, .said = "dead_lettered",
+                                .json = "\"processingStatus\":\"dead_lettered\"" }, argc, argv);
+}
+
 static int run(int argc, char **argv) { return cli_verbs(&cli_message, verbs, countof(verbs), argc, argv); }
 
 const cli_command cli_message = {
-    "message", "list|show|replay …", "looks at messages, and replays them", run, NULL
+    "message", "list|show|replay|release|skip …", "looks at messages, replays them, and moves those that hold others up", run, NULL
 };

@@ -90,6 +90,15 @@ static job *job_from_row(connector *c, const pg_result *r, int row)
     return j;
 }
 
+static void enter_from_row(connector *c, const pg_result *r, int row)
+{
+    slice by = pg_cell(r, row, MSG_PACK);
+    job *j = job_from_row(c, r, row);
+
+    if (by.len > 0) flow_enter_by(j, by);
+    else flow_enter(j);
+}
+
 /* False when an answer is of no use: what was asked is asked again, at once after a lost connection
  * (it waits for the new one), else at the next tick. */
 static bool may_go_on(connector *c, err e, const err_info *why)
@@ -122,7 +131,7 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
         last = pg_cell_int(&results[1], i, MSG_SEQ);
         if (job_find(c->e, slice_cstr(message_id, text, sizeof text)) != NULL) continue;
         any = true;
-        flow_enter(job_from_row(c, &results[1], i));
+        enter_from_row(c, &results[1], i);
     }
     if (last > c->highest_read) c->highest_read = last;
     ingest_begin_behind(c->e->in, last);
@@ -233,14 +242,17 @@ static void on_message(void *arg, err e, const pg_result *results, int count, co
     }
     if (pg_rows(&results[1]) == 0) return;
     c = connector_find(eng, pg_cell(&results[1], 0, MSG_CONNECTOR));
-    if (c == NULL || c->closing || c->epoch == 0 || !slice_is(pg_cell(&results[1], 0, MSG_STATUS), "pending")) return;
+    if (c == NULL || c->closing || c->epoch == 0) return;
     old = job_find(eng, slice_cstr(pg_cell(&results[1], 0, MSG_ID), text, sizeof text));
     if (old != NULL) {
-        if (!job_is_orphan(old) && pg_cell_int(&results[1], 0, MSG_REPLAY) > old->replay) flow_replayed(old);
+        if (job_is_orphan(old)) return;
+        if (pg_cell_int(&results[1], 0, MSG_REPLAY) > old->replay) flow_replayed(old);
+        else flow_try_now(old);
         return;
     }
+    if (!slice_is(pg_cell(&results[1], 0, MSG_STATUS), "pending")) return;
     if (c->behind || !can_work(c) || !connector_has_room(c)) { connector_reread(c); return; }
-    flow_enter(job_from_row(c, &results[1], 0));
+    enter_from_row(c, &results[1], 0);
 }
 
 void connector_take(engine *e, slice tenant, slice message_id) { feed_message(e->feed, tenant, message_id, on_message, e); }

@@ -1,8 +1,8 @@
 /* engine/connector_owner.c -- a connector comes to this node, and goes from it.
  *
- * A job belongs to the lease under which it entered (job.epoch). When that is lost the job is dropped, the
- * database has it; one that a thread or the store still holds (an orphan) does nothing more and is dropped
- * when it comes back. */
+ * A job belongs to the lease under which it entered (job.epoch). When that is lost the job is an orphan and
+ * dropped, the database has it; one that a thread or the store still holds does nothing more and is dropped
+ * when it comes back. So is a job whose message was replayed or skipped meanwhile. */
 #include "base/log.h"
 #include "engine/inside.h"
 
@@ -37,7 +37,7 @@ void connector_own(connector *c, int64_t epoch)
     connector_reread(c);
 }
 
-bool job_is_orphan(const job *j) { return j->epoch != j->conn->epoch; }
+bool job_is_orphan(const job *j) { return j->epoch != j->conn->epoch || j->replayed; }
 
 bool job_may_begin(const job *j) { return !job_is_orphan(j) && !j->conn->leaving; }
 
@@ -46,7 +46,7 @@ bool job_drop(job *j)
     if (j->state == JOB_STORING) return false;
     if (j->state == JOB_RUNNING || j->state == JOB_COMMITTING) return false;
     if (!deliver_drop(j->conn->e->deliveries, j)) return false;
-    flow_abandon(j);
+    flow_end(j);
     return true;
 }
 

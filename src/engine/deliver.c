@@ -407,8 +407,11 @@ void deliver_again(deliverer *all, job *j)
 void deliver_retry_now(deliverer *all, job *j)
 {
     (void)all;
-    for (int i = 0; i < j->plan.count; i++)
-        if (j->deliveries[i].state == DELIVERY_RETRYING) uv_timer_start(j->deliveries[i].timer, on_retry_timer, 0, 0);
+    for (int i = 0; i < j->plan.count; i++) {
+        const delivery *d = &j->deliveries[i];
+        if (d->state == DELIVERY_RETRYING) uv_timer_start(d->timer, on_retry_timer, 0, 0);
+        else if (d->state == DELIVERY_QUEUED) target_probe(d->to);
+    }
 }
 
 /* ---- life -------------------------------------------------------------------------------------- */

@@ -66,7 +66,7 @@ job *job_find(engine *e, const char *message_id)
 }
 
 /* The job has ended: there is room for another. */
-static void flow_end(job *j)
+void flow_end(job *j)
 {
     connector *c = j->conn;
     id message_id = j->message_id;
@@ -82,7 +82,7 @@ static void flow_end(job *j)
 void flow_replayed(job *j)
 {
     j->replayed = true;
-    if (j->state == JOB_RETRYING) flow_end(j);
+    (void)job_drop(j);
 }
 
 void flow_abandon(job *j)
@@ -116,7 +116,7 @@ static void flow_run(job *j)
 
     routes_drop(j->run_routes);
     j->run_routes = routes_keep(c->routes);
-    if (!j->redelivery) {
+    if (!j->redelivery && !j->by_pack_of_then) {
         program_drop(j->run_program);
         j->run_program = program_keep(c->prog);
     }
@@ -135,7 +135,7 @@ void flow_repacked(job *j)
     if (j->pass.behind == 0) on_pass(&j->pass);
 }
 
-void flow_again(job *j, slice pack_of_then)
+static void enter_by(job *j, slice pack_of_then)
 {
     connector *c = j->conn;
 
@@ -143,6 +143,14 @@ void flow_again(job *j, slice pack_of_then)
     if (slice_is(pack_of_then, pack_digest(c->prog->pack))) j->run_program = program_keep(c->prog);
     else old_pack_wait(j, pack_of_then); /* it keeps its place in the lanes meanwhile */
     lanes_enter(&c->lanes, &j->pass, 0, j->keys, j->key_count);
+}
+
+void flow_again(job *j, slice pack_of_then) { enter_by(j, pack_of_then); }
+
+void flow_enter_by(job *j, slice digest)
+{
+    j->by_pack_of_then = true;
+    enter_by(j, digest);
 }
 
 static void on_retry_timer(uv_timer_t *t)
@@ -323,11 +331,16 @@ static void on_replayed(void *arg, err e, const pg_result *results, int count, c
     if (e != ERR_OK && e != ERR_CLOSED) log_line(LOG_WARN, "message.replay_failed", log_why(why));
 }
 
+void flow_try_now(job *j)
+{
+    if (j->state == JOB_RETRYING) uv_timer_start(j->timer, on_retry_timer, 0, 0);
+    else if (j->state == JOB_DELIVERING) deliver_retry_now(j->conn->e->deliveries, j);
+}
+
 void flow_try_again(connector *c, const id *message_id)
 {
     job *j = job_find(c->e, message_id->text);
 
     if (j == NULL) feed_replay(c->e->feed, c->tenant, id_slice(message_id), on_replayed, c);
-    else if (j->state == JOB_RETRYING) uv_timer_start(j->timer, on_retry_timer, 0, 0);
-    else if (j->state == JOB_DELIVERING) deliver_retry_now(c->e->deliveries, j);
+    else flow_try_now(j);
 }

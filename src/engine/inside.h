@@ -75,11 +75,15 @@ void intake_give_up(engine *e);
 /* ---- flow.c: from a stored message to its end ------------------------------------------ */
 
 void flow_enter(job *j);                                 /* into its lanes */
+/* By the pack of then, which a replay may ask for. */
+void flow_enter_by(job *j, slice digest);
 /* A job whose deliveries are open: transformed again by the pack of then, in its lanes. */
 void flow_again(job *j, slice digest);
 void flow_transformed(void *arg, job *j);                /* back from a thread */
 void flow_repacked(job *j);                              /* its pack of then is there, or why not */
-void flow_replayed(job *j);                              /* a replay waits in the database until this run has ended */
+void flow_replayed(job *j);                              /* replayed or skipped: this run ends, what the database has is read */
+void flow_end(job *j);                                   /* there is room for another */
+void flow_try_now(job *j);                               /* what it waits for is not waited for any longer */
 void flow_later(job *j);                                 /* runs it again in a second */
 void flow_delivered(job *j);                             /* one more delivery has ended and is committed */
 /* A failed or dead message was sent again: tried at once (promise P2). */

@@ -53,6 +53,7 @@ typedef struct job {
     uint64_t    read_ns;                 /* when the frame was complete; 0: read back */
     int         replay, attempts;
     int64_t     next_attempt_us;         /* 0: at once */
+    bool        by_pack_of_then;         /* run_program is not the connector's of now */
     bool        redelivery;              /* transformed before: only deliveries are open */
     again      *again;                   /* its deliveries, by ordinal */
     int         again_count;
@@ -91,7 +92,7 @@ job *job_find(engine *e, const char *message_id);        /* NULL when it is not 
 void job_weigh(job *j);                  /* accounts what its arena holds by now */
 void job_end(job *j);
 
-/* Its connector is another node's by now: it begins nothing more. */
+/* Its connector is another node's by now, or it was replayed or skipped: it begins nothing more. */
 bool job_is_orphan(const job *j);
 
 /* May it begin its next step? Not while its connector is leaving: what was begun ends, the rest is dropped. */

@@ -28,6 +28,11 @@ static void on_timer(uv_timer_t *timer)
     target_pump(t);
 }
 
+void target_probe(target *t)
+{
+    if (t->state == BREAKER_OPEN) uv_timer_start(&t->timer, on_timer, 0, 0);
+}
+
 target *target_new(uv_loop_t *loop, slice url, const char *ca, int limit, void (*send)(list *link))
 {
     target *t = mem_zalloc(sizeof *t);

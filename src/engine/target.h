@@ -43,6 +43,7 @@ void target_hold(target *t, bool hold);                  /* sends nothing while 
  * failed. True when this opened the breaker. `retry_after_ms` 0: the target did not say. */
 void target_good(target *t);
 must_check bool target_fault(target *t, uint64_t retry_after_ms);
+void target_probe(target *t);                            /* tries one at once, if the breaker is open */
 void target_done(target *t);                             /* there is room for another */
 
 void target_close(target *t, void (*closed)(void *arg), void *arg);

@@ -7,7 +7,7 @@
 #define US(column) "(extract(epoch FROM " column ") * 1000000)::bigint"
 #define MESSAGE_COLUMNS \
     "m.id, m.seq, m.raw_payload, m.raw_bytes, m.lane_keys, m.attempt_count, " US("m.next_attempt_at") \
-    ", m.replay_count, " US("m.received_at") ", m.message_type, m.processing_status, m.connector_id"
+    ", m.replay_count, " US("m.received_at") ", m.message_type, m.processing_status, m.connector_id, m.replay_pack"
 
 const pg_statement feed_set_tenant = { "feed_tenant", "SELECT set_config('app.current_tenant_id', $1, true)" };
 

@@ -53,7 +53,7 @@ const pg_statement feed_replay_message = {
     "feed_replay_message",
     "WITH m AS (UPDATE hl7_messages SET processing_status = 'pending', seq = nextval('hl7_message_batch_seq') * 4096,"
     "   attempt_count = 0, error_detail = NULL, transformed_at = NULL, next_attempt_at = NULL, processed_at = NULL,"
-    "   replay_count = replay_count + 1, event_seq = event_seq + 1"
+    "   replay_pack = NULL, replay_count = replay_count + 1, event_seq = event_seq + 1"
     "   WHERE id = $1 AND processing_status IN ('failed', 'dead_lettered', 'processed')"
     "   RETURNING tenant_id, id, connector_id, message_type, event_seq),"
     " d AS (UPDATE hl7_deliveries SET status = 'superseded', ended_at = now()"

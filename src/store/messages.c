@@ -189,14 +189,43 @@ static err may_replay(db *d, slice message_id, bool force, err_info *why)
                    (int)pg_cell(&r, 0, 0).len, pg_cell(&r, 0, 0).ptr);
 }
 
-err messages_replay(db *d, slice tenant, slice message_id, bool force, err_info *why)
+static err tell_engines(db *d, slice tenant, slice message_id, err_info *why)
 {
     slice work[] = { tenant, message_id };
+    return db_exec(d, "SELECT pg_notify('interop_work', 'message:' || $1 || ':' || $2)", work, 2, NULL, why);
+}
+
+/* Its event, from a row of event_seq, connector, type, status and replay_count; then the engines. */
+static err tell_changed(db *d, slice tenant, slice message_id, const char *event, const pg_result *r, err_info *why)
+{
     buf data = buf_in(NULL);
+    err e;
+
+    row_begin(&data);
+    row_text(&data, "connectorId", pg_cell(r, 0, 1));
+    row_text(&data, "messageType", pg_cell(r, 0, 2));
+    row_text(&data, "status", pg_cell(r, 0, 3));
+    row_int(&data, "replay", pg_cell_int(r, 0, 4));
+    row_end(&data);
+    e = event_add(d, tenant, message_id, pg_cell_int(r, 0, 0), event, buf_slice(&data), why);
+    buf_free(&data);
+    return e == ERR_OK ? tell_engines(d, tenant, message_id, why) : e;
+}
+
+#define CHANGED " RETURNING event_seq, connector_id, message_type, processing_status, replay_count"
+
+err messages_replay(db *d, slice tenant, slice message_id, message_by by, bool force, err_info *why)
+{
+    slice params[] = { message_id, by == MESSAGE_AS_THEN ? slice_lit("true") : slice_lit("false") };
     pg_result r;
-    int64_t seq;
     err e = may_replay(d, message_id, force, why);
 
+    if (e == ERR_OK && by == MESSAGE_AS_THEN) {
+        e = db_exec(d, "SELECT FROM hl7_messages WHERE id = $1 AND pack_digest IS NOT NULL", &message_id, 1, &r, why);
+        if (e == ERR_OK && pg_rows(&r) == 0)
+            e = err_set(why, ERR_CONFLICT, "message %.*s was never transformed: there is no pack of then",
+                        (int)message_id.len, message_id.ptr);
+    }
     if (e == ERR_OK)
         e = db_exec(d, "UPDATE hl7_deliveries SET status = 'superseded', next_attempt_at = NULL, ended_at = NOW()"
                     " WHERE message_id = $1 AND status IN ('pending', 'failed')", &message_id, 1, NULL, why);
@@ -204,19 +233,55 @@ err messages_replay(db *d, slice tenant, slice message_id, bool force, err_info 
         e = db_exec(d, "UPDATE hl7_messages SET processing_status = 'pending', attempt_count = 0, error_detail = NULL,"
                     " transformed_at = NULL, processed_at = NULL, next_attempt_at = NULL,"
                     " seq = nextval('hl7_message_batch_seq') * 4096,"
+                    " replay_pack = CASE WHEN $2::boolean THEN pack_digest END,"
                     " replay_count = replay_count + 1, event_seq = event_seq + 1"
-                    " WHERE id = $1 RETURNING event_seq, connector_id, message_type, replay_count",
+                    " WHERE id = $1" CHANGED, params, 2, &r, why);
+    return e == ERR_OK ? tell_changed(d, tenant, message_id, "message.replayed", &r, why) : e;
+}
+
+/* ---- a message that holds its key ---------------------------------------------------------- */
+
+/* The row, locked, if it is still open. */
+static err must_be_open(db *d, slice message_id, err_info *why)
+{
+    pg_result r;
+    err e = db_exec(d, "SELECT processing_status FROM hl7_messages WHERE id = $1 FOR UPDATE", &message_id, 1, &r, why);
+
+    if (e != ERR_OK) return e;
+    if (pg_rows(&r) == 0) return no_message(message_id, why);
+    if (slice_is(pg_cell(&r, 0, 0), "processed") || slice_is(pg_cell(&r, 0, 0), "dead_lettered"))
+        return err_set(why, ERR_CONFLICT, "message %.*s is %.*s: it holds nothing up", (int)message_id.len, message_id.ptr,
+                       (int)pg_cell(&r, 0, 0).len, pg_cell(&r, 0, 0).ptr);
+    return ERR_OK;
+}
+
+err messages_release(db *d, slice tenant, slice message_id, err_info *why)
+{
+    pg_result r;
+    err e = must_be_open(d, message_id, why);
+
+    if (e == ERR_OK)
+        e = db_exec(d, "UPDATE hl7_deliveries SET next_attempt_at = NULL WHERE message_id = $1 AND status = 'failed'",
+                    &message_id, 1, NULL, why);
+    if (e == ERR_OK)
+        e = db_exec(d, "UPDATE hl7_messages SET next_attempt_at = NULL, event_seq = event_seq + 1 WHERE id = $1" CHANGED,
                     &message_id, 1, &r, why);
-    if (e != ERR_OK) return e;
-    seq = pg_cell_int(&r, 0, 0);
-    row_begin(&data);
-    row_text(&data, "connectorId", pg_cell(&r, 0, 1));
-    row_text(&data, "messageType", pg_cell(&r, 0, 2));
-    row_text(&data, "status", slice_lit("pending"));
-    row_int(&data, "replay", pg_cell_int(&r, 0, 3));
-    row_end(&data);
-    e = event_add(d, tenant, message_id, seq, "message.replayed", buf_slice(&data), why);
-    buf_free(&data);
-    if (e != ERR_OK) return e;
-    return db_exec(d, "SELECT pg_notify('interop_work', 'message:' || $1 || ':' || $2)", work, 2, NULL, why);
+    return e == ERR_OK ? tell_changed(d, tenant, message_id, "message.released", &r, why) : e;
+}
+
+err messages_skip(db *d, slice tenant, slice message_id, err_info *why)
+{
+    pg_result r;
+    err e = must_be_open(d, message_id, why);
+
+    if (e == ERR_OK)
+        e = db_exec(d, "UPDATE hl7_deliveries SET status = 'superseded', next_attempt_at = NULL, ended_at = NOW()"
+                    " WHERE message_id = $1 AND status IN ('pending', 'failed')", &message_id, 1, NULL, why);
+    /* With another replay_count whatever is under way for it changes nothing any more. */
+    if (e == ERR_OK)
+        e = db_exec(d, "UPDATE hl7_messages SET processing_status = 'dead_lettered', processed_at = NOW(),"
+                    " error_detail = 'skipped by hand' || COALESCE('; before: ' || error_detail, ''), next_attempt_at = NULL,"
+                    " replay_count = replay_count + 1, event_seq = event_seq + 1 WHERE id = $1" CHANGED,
+                    &message_id, 1, &r, why);
+    return e == ERR_OK ? tell_changed(d, tenant, message_id, "message.dead_lettered", &r, why) : e;
 }

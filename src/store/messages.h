@@ -46,9 +46,21 @@ must_check err messages_bytes(db *d, arena *mem, slice message_id, slice *out, e
 typedef struct message_fate { slice deliveries, links, events; } message_fate;
 must_check err messages_fate(db *d, arena *mem, slice message_id, message_fate *out, err_info *why);
 
+/* By the pack that the connector has now, or by the one that transformed it then. */
+typedef enum message_by { MESSAGE_AS_NOW, MESSAGE_AS_THEN } message_by;
+
 /* Puts it at its lane's tail, to be transformed and delivered again. ERR_NOT_FOUND;
- * ERR_CONFLICT while it is in work, and, unless `force`, where a later message of
- * one of its keys was processed. Event: message.replayed. */
-must_check err messages_replay(db *d, slice tenant, slice message_id, bool force, err_info *why);
+ * ERR_CONFLICT while it is in work, unless `force` where a later message of one of its keys
+ * was processed, and for the pack of then where there was none. Event: message.replayed. */
+must_check err messages_replay(db *d, slice tenant, slice message_id, message_by by, bool force, err_info *why);
+
+/* What it waits for is not waited for any longer: a failed message or delivery is tried at once, and so is a target that
+ * was not available. ERR_NOT_FOUND; ERR_CONFLICT when it has ended. Event: message.released. */
+must_check err messages_release(db *d, slice tenant, slice message_id, err_info *why);
+
+/* Ends an open message as dead-lettered, so that the next of its keys go; what was delivered of it
+ * stays, what was not is given up. It can be replayed. ERR_NOT_FOUND; ERR_CONFLICT when it has ended.
+ * Event: message.dead_lettered. */
+must_check err messages_skip(db *d, slice tenant, slice message_id, err_info *why);
 
 #endif

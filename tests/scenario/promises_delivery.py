@@ -183,6 +183,94 @@ def p3_lanes_are_seen(x):
     s.equal(lanes(), [], "nothing waits in the end")
 
 
+def p3_release_and_skip(x):
+    """A message that holds its key is released, or skipped, by hand; so is a target that is back before its time."""
+    s, client = x.s, x.open("held", "--set", "retry_base_ms=600s", "--set", "retry_cap_ms=600s")
+
+    def of(control_id):
+        return x.message(control_id)["id"]
+
+    def alone(control_id, verb):
+        return s.interop("message", verb, "--tenant", "held", of(control_id))
+
+    x.service.be("held", (400, b"Poison"))
+    for n, family in enumerate(("Poison", "Behind")):
+        x.send(client, adt(f"held-{n}", "Mheld", family, visit="Vheld"))
+    x.ends("held-0", "failed")
+    time.sleep(0.3)
+    s.equal(x.message("held-1")["status"], "processing", "the next of its key waits behind it, for ten minutes to come")
+    x.service.be("held", "pass")
+    s.check("released" in alone("held-0", "release"), "message release")
+    x.ends("held-0", "processed", 10)
+    x.ends("held-1", "processed", 10)
+    s.equal(x.events("held-0")[-3:], ["message.failed", "message.released", "message.processed"], "and each step is told")
+
+    x.service.be("held", (400, b"Poison"))
+    for n, family in ((2, "Poison"), (3, "After")):
+        x.send(client, adt(f"held-{n}", "Mheld", family, visit="Vheld"))
+    x.ends("held-2", "failed")
+    alone("held-2", "skip")
+    x.ends("held-3", "processed", 10)
+    skipped = x.ends("held-2", "dead_lettered")
+    s.check(skipped["error"].startswith("skipped by hand; before: "), "what was skipped says so", skipped["error"])
+    s.equal([d["status"] for d in x.deliveries("held-2")], ["superseded"], "and its delivery is given up")
+    s.equal([p["name"][0]["family"] for p in x.with_value("Patient", "Mheld")], ["After"], "the next one went on")
+    for verb in ("skip", "release"):
+        said = s.run("message", verb, "--tenant", "held", of("held-2"), code=1).stderr.decode()
+        s.check("is dead_lettered: it holds nothing up" in said, f"{verb} of one that has ended is refused", said)
+    said = s.run("message", "replay", "--tenant", "held", of("held-2"), code=1).stderr.decode()
+    s.check("--force" in said, "its replay would overwrite what came later, and says so", said)
+
+    x.service.be("held", 503)
+    x.send(client, adt("held-4", "Mheld", "Last", visit="Vheld"))
+    wait_for("the breaker to wait some seconds", lambda: len(x.service.seen("held")) and sum(
+        r[4] == 503 for r in x.service.seen("held")) >= 4, 30)
+    x.service.be("held", "pass")
+    begun = time.monotonic()
+    alone("held-4", "release")
+    x.ends("held-4", "processed", 10)
+    s.check(time.monotonic() - begun < 3, "a release tries a target at once that is taken to be unavailable")
+
+
+def p3_skip_under_way(x):
+    """A message is skipped while its request is with the service: what that answers changes nothing any more."""
+    s, client = x.s, x.open("under", "--set", "retry_base_ms=600s", "--set", "retry_cap_ms=600s")
+    x.service.be("under", 1.5)
+    for n, family in enumerate(("Slow", "Next")):
+        x.send(client, adt(f"under-{n}", "Munder", family, visit="Vunder"))
+    wait_for("it to be sent", lambda: x.deliveries("under-0"))
+    time.sleep(0.3)
+    s.interop("message", "skip", "--tenant", "under", x.message("under-0")["id"])
+    x.service.be("under", "pass")
+    x.ends("under-1", "processed", 10)
+    s.equal((x.message("under-0")["status"], x.links("under-0")), ("dead_lettered", []), "it is dead-lettered, without links")
+
+
+def p3_replay_as_then(x):
+    """A replay runs the pack of now, or the one of then."""
+    s = x.s
+    put = ('return function(msg, out) out:put({{ resourceType = "Basic", code = {{ text = "{}" }}, identifier = {{ {{ system = "urn:x",'
+           ' value = msg:get "MSH-10" }} }} }}) end\n')
+    client = x.open("then", "--pack", pack(x, "first", put.format("first")))
+
+    def made():
+        bodies = [r[3] for r in x.service.seen("then") if b"then-0" in r[3]]
+        return ["first" if b"first" in body else "second" for body in bodies]
+
+    x.send(client, adt("then-0"))
+    x.ends("then-0", "processed")
+    first = x.pg.value("select pack_digest from hl7_messages where message_control_id = 'then-0'")
+    s.interop("connector", "set", "adt", "--tenant", "then", "--pack", pack(x, "second", put.format("second")))
+    for by, wanted in (("then", "first"), ("now", "second"), ("then", "second")):
+        n = len(made())
+        s.interop("message", "replay", "--tenant", "then", "--by", by, x.message("then-0")["id"])
+        wait_for("its delivery", lambda n=n: len(made()) > n)
+        x.ends("then-0", "processed")
+        s.equal(made()[-1], wanted, f"replayed as {by}, it is made by the {wanted} pack")
+    s.check(x.pg.value("select pack_digest from hl7_messages where message_control_id = 'then-0'") != first,
+            "then is the last time that it was transformed")
+
+
 def p4_refused_message(x):
     """400 is the message's fault: it uses up its attempts, holds only its own key, and can be replayed."""
     s, client = x.s, x.open("bad")
@@ -362,7 +450,7 @@ def p7_starving(x):
 
 
 # The first leaves a kept connection behind, on which the second's answer is lost.
-CASES = [p3_lanes_are_seen, p4_answer_lost, p4_answer_lost_single, p4_killed_in_between, p4_service_503,
+CASES = [p3_lanes_are_seen, p3_release_and_skip, p3_skip_under_way, p3_replay_as_then, p4_answer_lost, p4_answer_lost_single, p4_killed_in_between, p4_service_503,
          p4_service_401, p4_service_gone, p4_refused_message, p4_poison, p4_sent_again, p4_retries,
          p4_two_targets, p7_same_mrn, p7_service_of_another, p7_script_names_service, p7_starving]
 
