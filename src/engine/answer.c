@@ -49,3 +49,24 @@ void answer_write(buf *out, ack_mode mode, const hl7_head *about, const answer *
     if (commit_too && application_too) buf_put(out, slice_lit("\x1c\r\x0b"));    /* the frame ends, the next begins */
     if (application_too) put_ack(out, about, a, application[a->kind]);
 }
+
+void answer_accept(buf *out, ack_mode mode, const hl7_head *about)
+{
+    static const answer good = { .kind = ANSWER_POSITIVE };
+
+    if (!is_enhanced(mode, about)) return;
+    if (about->accept_ack.len > 0 ? hl7_ack_wanted(about->accept_ack, true) : about->application_ack.len == 0)
+        put_ack(out, about, &good, HL7_CA);
+}
+
+bool answer_waits(ack_mode mode, const hl7_head *about)
+{
+    if (!is_enhanced(mode, about)) return true;
+    return about->application_ack.len > 0 && (hl7_ack_wanted(about->application_ack, true) || hl7_ack_wanted(about->application_ack, false));
+}
+
+void answer_application(buf *out, ack_mode mode, const hl7_head *about, const answer *a)
+{
+    if (is_enhanced(mode, about) && !hl7_ack_wanted(about->application_ack, a->kind == ANSWER_POSITIVE)) return;
+    put_ack(out, about, a, a->kind == ANSWER_POSITIVE ? HL7_AA : a->kind == ANSWER_REJECT ? HL7_AR : HL7_AE);
+}

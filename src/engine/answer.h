@@ -21,4 +21,11 @@ typedef struct answer {
  * the accept and the application acknowledgement as two MLLP frames (2.9.3). */
 void answer_write(buf *out, ack_mode mode, const hl7_head *about, const answer *a);
 
+/* The same in two steps, for a message that is stored and whose application acknowledgement waits for what
+ * becomes of it: the accept acknowledgement, if one is asked for; whether there is an application
+ * acknowledgement to wait for; and that one. */
+void answer_accept(buf *out, ack_mode mode, const hl7_head *about);
+bool answer_waits(ack_mode mode, const hl7_head *about);
+void answer_application(buf *out, ack_mode mode, const hl7_head *about, const answer *a);
+
 #endif

@@ -268,6 +268,7 @@ static void on_committed(outcome_op *op, err e, const err_info *why)
     }
     failpoint("deliver.recorded");
     engine_told(all->e);
+    if (strcmp(op->status, "failed") == 0) waiters_tell(all->e->waiters, &d->j->message_id, BECAME_FAILED);
     if (strcmp(op->status, "failed") == 0) delivery_wait(d);
     else delivery_end(all, d);
 }
@@ -437,6 +438,18 @@ void deliver_hold(deliverer *all, bool hold)
     if (all->held == hold) return;
     all->held = hold;
     map_each(&all->targets, hold_target, &hold);
+}
+
+bool deliver_is_held(const job *j)
+{
+    for (int i = 0; j->deliveries != NULL && i < j->plan.count; i++) {
+        const delivery *d = &j->deliveries[i];
+        for (size_t k = 0; d->state == DELIVERY_LANE && d->pass.inside && k < d->pass.count; k++) {
+            const lane_pass *head = lanes_head(&d->pass, k);
+            if (head != &d->pass && container_of(head, delivery, pass)->state == DELIVERY_RETRYING) return true;
+        }
+    }
+    return false;
 }
 
 bool deliver_under_way(const job *j)

@@ -31,6 +31,9 @@ void deliver_abandon(deliverer *all, job *j);
 /* While the leases are not sure, no request is begun; what was to be sent waits. */
 void deliver_hold(deliverer *all, bool hold);
 
+/* Does one that failed stand before one of its deliveries? */
+bool deliver_is_held(const job *j);
+
 /* Is one of its deliveries with the service, or with the store? */
 bool deliver_under_way(const job *j);
 

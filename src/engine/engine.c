@@ -413,6 +413,7 @@ err engine_open(uv_loop_t *loop, const config *cfg, const char *lua_dir, engine 
     e->deliveries = deliver_open(e);
     e->watched = watch_open(e);
     e->node = node_new(e);
+    e->waiters = waiters_new(e);
     if (uv_timer_init(loop, &e->tick) != 0) die("uv_timer_init failed");
     uv_timer_start(&e->tick, on_tick, TICK_MS, TICK_MS);
     *out = e;

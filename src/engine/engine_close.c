@@ -58,7 +58,8 @@ static void close_parts(engine *e)
     }
     (void)uv_timer_stop(&e->tick);       /* it looks at parts that are going now */
     intake_give_up(e);
-    e->parts = 5;
+    e->parts = 6;
+    waiters_free(e->waiters, part_closed, e);
     if (e->ears != NULL) { e->parts++; pg_close(e->ears, part_closed, e); }
     if (e->relay != NULL) { e->parts++; relay_close(e->relay, part_closed, e); }
     e->relay = NULL;
@@ -133,6 +134,7 @@ void engine_close(engine *e, void (*done)(void *arg), void *arg)
     e->closing_step = STEP_LISTENERS;
     deliver_stop(e->deliveries);
     transform_stop(e->pool);
+    waiters_end(e->waiters);
     e->parts = 1;
     list_each(l, &e->connector_list) {
         e->parts++;

@@ -277,6 +277,13 @@ void flow_transformed(void *arg, job *j)
     outcome_put(e->out, &j->outcome);
 }
 
+static void tell_waiters(const job *j, const char *status)
+{
+    became what = strcmp(status, "processed") == 0 ? BECAME_DONE : strcmp(status, "failed") == 0 ? BECAME_FAILED
+        : strcmp(status, "processing") == 0 ? BECAME_MAPPED : BECAME_DEAD;
+    waiters_tell(j->conn->e->waiters, &j->message_id, what);
+}
+
 static void on_committed(outcome_op *op, err e, const err_info *why)
 {
     job *j = container_of(op, job, outcome);
@@ -305,6 +312,7 @@ static void on_committed(outcome_op *op, err e, const err_info *why)
     if (e == ERR_CONFLICT) j->replayed = true;
     if (e != ERR_OK || j->replayed) { flow_end(j); return; }
     engine_told(c->e);
+    tell_waiters(j, op->status);
     if (strcmp(op->status, "failed") == 0) {
         flow_wait(j, j->next_attempt_us);
     } else if (strcmp(op->status, "processing") == 0) {
@@ -319,6 +327,7 @@ static void on_committed(outcome_op *op, err e, const err_info *why)
 void flow_delivered(job *j)
 {
     if (--j->open_deliveries > 0) return;
+    tell_waiters(j, j->any_dead ? "dead_lettered" : "processed");
     metric_add(j->any_dead ? j->conn->count.dead_lettered : j->conn->count.processed, 1);
     flow_end(j);
 }

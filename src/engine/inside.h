@@ -7,6 +7,7 @@
 #include "engine/node.h"
 #include "engine/relay.h"
 #include "engine/transform.h"
+#include "engine/waiters.h"
 #include "engine/watch.h"
 #include "net/fetch.h"
 #include "store/feed.h"
@@ -26,6 +27,7 @@ struct engine {
     deliverer    *deliveries;
     relay        *relay;
     watch        *watched;
+    waiters      *waiters;
     map           connectors;            /* by id */
     list          connector_list;
     map           jobs;                  /* by message id */

@@ -79,6 +79,73 @@ static void part_answer(parcel *p, size_t index, const hl7_head *about, const an
     if (--p->waiting == 0) parcel_finish(p);
 }
 
+/* ---- answers that wait ------------------------------------------------------------------- */
+
+/* The acknowledgement of a part that is stored waits for what becomes of the message. */
+typedef struct late {
+    waiter   wait;
+    parcel  *of;
+    size_t   index;
+    arena    mem;                        /* of the header */
+    hl7_head head;
+} late;
+
+static void on_became(waiter *w, became what)
+{
+    static const char *const texts[] = {
+        [BECAME_FAILED] = "stored, and it failed: it is kept and tried again",
+        [BECAME_HELD] = "stored, and an earlier message of the same key failed: it is kept and follows that one",
+        [BECAME_DEAD] = "stored, and it failed: it is kept and not tried again until somebody does",
+        [BECAME_LATE] = "stored, and not there yet: it is kept and worked on",
+    };
+    late *l = container_of(w, late, wait);
+    parcel *p = l->of;
+    bool good = what == BECAME_MAPPED || what == BECAME_DONE;
+    answer say = { .kind = good ? ANSWER_POSITIVE : ANSWER_ERROR, .error = HL7_ERROR_INTERNAL };
+
+    if (!good) say.text = slice_of(texts[what]);
+    answer_application(&p->answers[l->index], p->conn->settings.mode, &l->head, &say);
+    arena_free(&l->mem);
+    free(l);
+    if (--p->waiting == 0) parcel_finish(p);
+}
+
+static slice first_segment(slice bytes)
+{
+    size_t n = 0;
+
+    while (n < bytes.len && bytes.ptr[n] != '\r' && bytes.ptr[n] != '\n') n++;
+    return (slice){ bytes.ptr, n };
+}
+
+static bool is_failed(const char *status) { return strcmp(status, "failed") == 0 || strcmp(status, "dead_lettered") == 0; }
+
+/* A message is in the database, with this status. Positive at once, or when it is what the connector promises. */
+static void part_stored(parcel *p, size_t index, const job *j, const id *message_id, const char *status)
+{
+    static const answer good = { .kind = ANSWER_POSITIVE };
+    const connector_settings *s = &p->conn->settings;
+    late *l;
+
+    if (s->level == ACK_LEVEL_STORED || p->ticket == NULL || strcmp(status, "processed") == 0 || !answer_waits(s->mode, &j->sent)) {
+        part_answer(p, index, &j->sent, &good);
+        return;
+    }
+    answer_accept(&p->answers[index], s->mode, &j->sent);
+    if (p->count == 1 && p->answers[index].len > 0) {    /* of a batch it leaves with the rest */
+        mllp_answer_part(p->ticket, buf_slice(&p->answers[index]));
+        buf_clear(&p->answers[index]);
+    } else if (p->answers[index].len > 0) {
+        buf_put(&p->answers[index], slice_lit("\x1c\r\x0b"));
+    }
+    l = mem_zalloc(sizeof *l);
+    l->of = p;
+    l->index = index;
+    if (!hl7_head_guess(arena_dup(&l->mem, first_segment(j->bytes)), &l->head)) die("intake: a stored message without a header");
+    l->wait = (waiter){ .conn = p->conn, .message_id = *message_id, .level = s->level, .done = on_became };
+    waiters_add(p->conn->e->waiters, &l->wait, is_failed(status));
+}
+
 /* ---- quarantine ------------------------------------------------------------------------ */
 
 static void part_end(part *q, bool kept)
@@ -167,14 +234,13 @@ static void on_stored(ingest_op *op)
     job *j = container_of(op, job, store);
     struct storing *s = j->storing;
     connector *c = j->conn;
-    static const answer good = { .kind = ANSWER_POSITIVE };
 
     c->e->storing -= j->held;
     switch (op->outcome) {
     case INGEST_STORED:
         metric_add(c->count.stored, 1);
         if (s->of->ticket == NULL && s->of->first.text[0] == '\0') s->of->first = j->message_id;
-        part_answer(s->of, s->index, &j->sent, &good);
+        part_stored(s->of, s->index, j, &j->message_id, "pending");
         engine_told(c->e);
         j->seq = op->seq;
         if (op->elsewhere) job_end(j);
@@ -184,8 +250,8 @@ static void on_stored(ingest_op *op)
     case INGEST_REPEAT:
         metric_add(c->count.repeated, 1);
         if (s->of->ticket == NULL) s->of->first = op->found_id;
-        part_answer(s->of, s->index, &j->sent, &good);
-        if (strcmp(op->found_status, "failed") == 0 || strcmp(op->found_status, "dead_lettered") == 0)
+        part_stored(s->of, s->index, j, &op->found_id, op->found_status);
+        if (is_failed(op->found_status))
             flow_try_again(c, &op->found_id);
         /* Committed, and we have not heard of it: what its sender sends next must not come before it. */
         else if (strcmp(op->found_status, "pending") == 0 && job_find(c->e, op->found_id.text) == NULL)

@@ -87,6 +87,11 @@ void lanes_leave(lanes *all, lane_pass *pass)
     for (size_t i = 0; i < ready; i++) next[i]->go(next[i]);
 }
 
+const lane_pass *lanes_head(const lane_pass *pass, size_t key)
+{
+    return container_of(pass->tickets[key].of->tickets.next, lane_ticket, link)->pass;
+}
+
 void lanes_fini(lanes *all)
 {
     if (all->passes != 0) die("lanes: %zu passes still inside", all->passes);

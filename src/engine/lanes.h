@@ -33,6 +33,9 @@ void lanes_enter(lanes *l, lane_pass *pass, uint64_t scope, const slice *keys, s
 /* Leaves all lanes, from wherever it stands; who is next may go. */
 void lanes_leave(lanes *l, lane_pass *pass);
 
+/* Who stands at the head of the lane of one of its keys: itself, or who it waits for. */
+const lane_pass *lanes_head(const lane_pass *pass, size_t key);
+
 void lanes_fini(lanes *l);               /* no pass is inside */
 
 #endif

@@ -27,8 +27,10 @@ typedef struct key {
 #define MIB (INT64_C(1) << 20)
 
 static const key keys[] = {
-    { "ack_level", KIND_WORD, AT(ack_level), 0, 0, 0, { "stored" },
-      "when the sender is told yes: once the message is committed" },
+    { "ack_level", KIND_WORD, AT(level), 0, 0, 0, { "stored", "mapped", "delivered" },
+      "when the sender is told yes: once the message is committed, transformed, or delivered" },
+    { "ack_deadline", KIND_DURATION, AT(ack_deadline_ms), 100, 600000, 20000, { NULL },
+      "mapped, delivered: if it is not by then, the answer is AE; the message is kept and worked on" },
     { "ack_mode", KIND_WORD, AT(mode), 0, 0, 0, { "auto", "original", "enhanced" },
       "auto: enhanced where MSH-15 or MSH-16 is valued" },
     { "reused_ids", KIND_WORD, AT(accept_reused_ids), 0, 0, 0, { "refuse", "accept" },
@@ -148,14 +150,11 @@ static err read_word(const key *k, slice text, connector_settings *out, err_info
 {
     for (int i = 0; k->words[i] != NULL; i++) {
         if (!slice_is(text, k->words[i])) continue;
-        if (k->at == AT(ack_level)) out->ack_level = slice_of(k->words[i]);
+        if (k->at == AT(level)) out->level = (ack_level)i;
         else if (k->at == AT(mode)) out->mode = (ack_mode)i;
         else out->accept_reused_ids = i == 1;
         return ERR_OK;
     }
-    if (k->at == AT(ack_level) && (slice_is(text, "mapped") || slice_is(text, "delivered")))
-        return err_set(why, ERR_CONFIG, "ack_level \"%s\" is not there yet: this release acknowledges at \"stored\"",
-                       words_show(text).text);
     return wrong_value(k, why);
 }
 
@@ -240,7 +239,7 @@ static err read_value(arena *mem, const key *k, const json *v, connector_setting
 
 static void set_standards(connector_settings *out)
 {
-    *out = (connector_settings){ .ack_level = slice_lit("stored"), .timezone = slice_lit(""),
+    *out = (connector_settings){ .timezone = slice_lit(""),
                                  .script = slice_lit("{}") };
     for (size_t i = 0; i < countof(keys); i++)
         if (keys[i].kind <= KIND_DURATION) *(int64_t *)(void *)((char *)out + keys[i].at) = keys[i].standard;

@@ -14,9 +14,12 @@ typedef enum ack_mode {
     ACK_MODE_ORIGINAL, ACK_MODE_ENHANCED
 } ack_mode;
 
+typedef enum ack_level { ACK_LEVEL_STORED, ACK_LEVEL_MAPPED, ACK_LEVEL_DELIVERED } ack_level;
+
 typedef struct connector_settings {
     /* acknowledgement and identity */
-    slice    ack_level;                  /* "stored", the one level there is */
+    ack_level level;                     /* `ack_level`: what a positive acknowledgement says of a message */
+    int64_t  ack_deadline_ms;            /* beyond "stored": when AE says that it is not there yet */
     ack_mode mode;                       /* `ack_mode` */
     bool     accept_reused_ids;          /* `reused_ids`: "refuse" (default) or "accept" (promise P2) */
     hl7_path *key_paths;                 /* ordering key (promise P3); none: PID-3.1 with PID-3.4 of PID and MRG */

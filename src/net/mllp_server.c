@@ -231,8 +231,8 @@ static void ticket_free(mllp_ticket *t)
     conn_unref(c);
 }
 
-/* Sends what stands answered at the front, in one write. True: the connection
- * ends after it. */
+/* Sends what stands answered at the front, in one write, and what is there of the first that is
+ * not. True: the connection ends after it. */
 static bool send_answers(mllp_conn *c)
 {
     buf wire = buf_in(NULL);
@@ -240,14 +240,16 @@ static bool send_answers(mllp_conn *c)
 
     list_each_safe(it, &c->tickets) {
         mllp_ticket *t = container_of(it, mllp_ticket, link);
-        if (end || !t->answered) break;
+        if (end || (!t->answered && t->ack.len == 0)) break;
         if (wire.len == 0) {             /* mostly the only one: its bytes are sent as they are */
             buf_free(&wire);
             wire = t->ack;
             t->ack = buf_in(NULL);
         } else {
             buf_put(&wire, buf_slice(&t->ack));
+            buf_clear(&t->ack);
         }
+        if (!t->answered) break;
         end = t->end;
         ticket_free(t);
         c->last_ms = uv_now(c->server->loop);            /* now it is the peer's turn */
@@ -273,6 +275,15 @@ void mllp_answer(mllp_ticket *t, slice ack, bool end)
     }
     conn_flow(c);
     conn_unref(c);
+}
+
+void mllp_answer_part(mllp_ticket *t, slice ack)
+{
+    mllp_conn *c = t->conn;
+
+    if (c->state == CONN_GONE) return;
+    mllp_write(&t->ack, ack);
+    if (&t->link == c->tickets.next) (void)send_answers(c);
 }
 
 uint64_t mllp_conn_id(const mllp_conn *c) { return c->id; }

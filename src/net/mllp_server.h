@@ -43,6 +43,9 @@ uint64_t mllp_server_refused(const mllp_server *s);      /* closed at once, sinc
  * answered; an empty one means that no answer is wanted. `end` closes the connection after it. */
 void mllp_answer(mllp_ticket *ticket, slice ack, bool end);
 
+/* The first of several answers to one frame: sent as above, and the ticket stays. */
+void mllp_answer_part(mllp_ticket *ticket, slice ack);
+
 /* What a ticket's connection is: a number that no other connection of this
  * process has, its address, its certificate's name. */
 uint64_t mllp_ticket_conn(const mllp_ticket *t);

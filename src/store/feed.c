@@ -23,6 +23,11 @@ static const pg_statement message = {
     "feed_message", "SELECT " MESSAGE_COLUMNS " FROM hl7_messages m WHERE m.id = $1"
 };
 
+static const pg_statement statuses = {
+    "feed_statuses",
+    "SELECT id, processing_status, transformed_at IS NOT NULL FROM hl7_messages WHERE id = ANY ($1::text[])"
+};
+
 static const pg_statement deliveries = {
     "feed_deliveries",
     "WITH open AS ("
@@ -80,7 +85,7 @@ static const pg_statement server = {
 };
 
 const pg_statement *const feed_statements[] = {
-    &feed_set_tenant, &messages, &message, &deliveries, &links, &connector_ids, &connectors, &services, &rules,
+    &feed_set_tenant, &messages, &message, &statuses, &deliveries, &links, &connector_ids, &connectors, &services, &rules,
     &pack, &server, &feed_pending, &feed_read_events, &feed_set_published, &feed_stream_events,
     &feed_stream_known, &feed_stream_first, &feed_stream_newest, &feed_tell_connector, &feed_replay_message, NULL
 };
@@ -121,6 +126,19 @@ void feed_by_text(pg *c, slice tenant, const pg_statement *st, slice value, pg_d
 void feed_message(pg *c, slice tenant, slice message_id, pg_done done, void *arg)
 {
     feed_by_text(c, tenant, &message, message_id, done, arg);
+}
+
+void feed_statuses(pg *c, slice tenant, const slice *message_ids, size_t count, pg_done done, void *arg)
+{
+    pg_unit *unit = feed_unit(c, tenant);
+    pg_param *params = arena_array(pg_unit_arena(unit), pg_param, 1);
+    pg_array ids;
+
+    pg_array_begin(&ids, pg_unit_arena(unit), PG_TEXT);
+    for (size_t i = 0; i < count; i++) pg_array_text(&ids, message_ids[i]);
+    params[0] = pg_array_end(&ids);
+    pg_unit_add(unit, &statuses, params, 1);
+    pg_submit(unit, done, arg);
 }
 
 void feed_links(pg *c, slice tenant, slice message_id, pg_done done, void *arg)

@@ -28,6 +28,11 @@ enum { DLV_ID = MSG_COLUMNS, DLV_SEQ, DLV_ORDINAL, DLV_URL, DLV_ATTEMPTS, DLV_NE
  * message's (the ended ones too), ordered by the message's first open delivery. `most` messages. */
 void feed_deliveries(pg *c, slice tenant, slice connector_id, int64_t after_seq, int most, pg_done done, void *arg);
 
+enum { STATUS_ID, STATUS_STATUS, STATUS_MAPPED };
+
+/* result 1: what has become of these messages. */
+void feed_statuses(pg *c, slice tenant, const slice *message_ids, size_t count, pg_done done, void *arg);
+
 enum { LINK_ORDINAL, LINK_ENTRY, LINK_TYPE, LINK_RESOURCE };
 
 /* Makes a failed, dead-lettered or processed message pending again, at the tail of its lane, and tells

@@ -17,7 +17,8 @@ static void test_standards(void **state)
     (void)state;
     arena_init(&mem);
     assert_int_equal(settings_parse(&mem, SLICE_NONE, &s, NULL), ERR_OK);
-    assert_true(slice_is(s.ack_level, "stored"));
+    assert_int_equal(s.level, ACK_LEVEL_STORED);
+    assert_int_equal(s.ack_deadline_ms, 20000);
     assert_int_equal(s.mode, ACK_MODE_AUTO);
     assert_false(s.accept_reused_ids);
     assert_int_equal(s.key_path_count, 0);
@@ -37,7 +38,7 @@ static void test_standards(void **state)
 static void test_all_keys(void **state)
 {
     static const char text[] =
-        "{\"ack_level\":\"stored\",\"ack_mode\":\"enhanced\",\"reused_ids\":\"accept\","
+        "{\"ack_level\":\"delivered\",\"ack_deadline\":1500,\"ack_mode\":\"enhanced\",\"reused_ids\":\"accept\","
         "\"key_paths\":[\"PID-3.1\",\"OBX[2]-5\"],\"timezone\":\"Europe/Berlin\",\"address\":\"::1\","
         "\"frame_cap\":4096,\"idle_ms\":1,\"frame_ms\":50,\"max_connections\":20000,\"max_in_flight\":1,"
         "\"max_attempts\":1,\"retry_base_ms\":7,\"retry_cap_ms\":7,\"quarantine_rows\":0,\"quarantine_bytes\":0,"
@@ -79,7 +80,7 @@ static void test_refused(void **state)
         { "{\"max_attempts\":0}", "a number from 1 to 1000" },
         { "{\"idle_ms\":-1}", "idle_ms takes a time from 0" },
         { "{\"ack_mode\":\"both\"}", "\"auto\" or \"original\" or \"enhanced\"" },
-        { "{\"ack_level\":\"mapped\"}", "not there yet" },
+        { "{\"ack_level\":\"seen\"}", "\"stored\" or \"mapped\" or \"delivered\"" },
         { "{\"reused_ids\":true}", "\"refuse\" or \"accept\"" },
         { "{\"timezone\":\"Europe/Berln\"}", "time zone database" },
         { "{\"timezone\":\"../../etc/passwd\"}", "time zone database" },
