@@ -123,6 +123,12 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
   UPDATE public.interop_leases SET node_id = NULL WHERE node_id = node AND connector_id = ANY (connectors)
 $$;
 
+-- For people: how many connectors each node holds.
+CREATE FUNCTION interop_lease_counts() RETURNS TABLE (node_id TEXT, connectors BIGINT)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+  SELECT n.id, count(l.connector_id) FROM public.interop_nodes n LEFT JOIN public.interop_leases l ON l.node_id = n.id GROUP BY n.id
+$$;
+
 -- For who writes outcomes: fails where a lease is no longer the one that they were made under. A taker
 -- waits for transactions that began before it took (see engine/node.c), so that this holds up to the commit.
 CREATE FUNCTION interop_lease_check(connectors TEXT[], epochs BIGINT[]) RETURNS void
@@ -211,7 +217,7 @@ DO $$ DECLARE f REGPROCEDURE; BEGIN
   FOREACH f IN ARRAY ARRAY[
       'interop_node_join(text, text, text, text, integer, bigint, text, integer)', 'interop_node_beat(text, integer, integer)',
       'interop_node_leave(text)', 'interop_lease_changes(text)', 'interop_lease_take(text, text[])',
-      'interop_lease_release(text, text[])', 'interop_lease_check(text[], bigint[])',
+      'interop_lease_release(text, text[])', 'interop_lease_counts()', 'interop_lease_check(text[], bigint[])',
       'interop_handover(text[], text, text, bigint)', 'interop_relay_share(text)',
       'interop_outbox_pending(integer, integer[])']::REGPROCEDURE[] LOOP
     EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);

@@ -17,7 +17,7 @@ typedef struct cli_command {
     const char *help;                    /* options, a line each; may be NULL */
 } cli_command;
 
-extern const cli_command cli_run, cli_migrate, cli_map, cli_parse, cli_send, cli_lane, cli_listen, cli_message,
+extern const cli_command cli_run, cli_migrate, cli_map, cli_parse, cli_send, cli_lane, cli_node, cli_listen, cli_message,
     cli_connector, cli_rule, cli_quarantine, cli_pack, cli_fhir_demo;
 
 /* An option of a command: "--port" with a value, or a flag. */

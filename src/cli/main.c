@@ -7,7 +7,7 @@
 #include "engine/words.h"
 
 static const cli_command *const commands[] = {
-    &cli_run, &cli_migrate, &cli_connector, &cli_rule, &cli_pack, &cli_message, &cli_lane, &cli_quarantine,
+    &cli_run, &cli_migrate, &cli_connector, &cli_rule, &cli_pack, &cli_message, &cli_lane, &cli_node, &cli_quarantine,
     &cli_map, &cli_parse, &cli_send, &cli_listen, &cli_fhir_demo,
 };
 

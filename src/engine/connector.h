@@ -59,7 +59,7 @@ struct connector {
     lanes       lanes;                   /* transforming */
     list        jobs;
     size_t      job_count, held;         /* jobs in memory, their bytes */
-    bool        behind, feeding, caught_up_once;
+    bool        behind, feeding, told_behind;
     int64_t     asked_epoch;             /* the lease when the database was asked */
     bool        from_start;              /* the next reading begins with the first open message */
     int64_t     fed_seq;                 /* while behind: all open messages up to here were taken */

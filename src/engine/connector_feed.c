@@ -45,7 +45,7 @@ void connector_missed(connector *c, int64_t seq)
     if (c->epoch == 0) return;           /* who runs it reads it */
     if (!c->behind) {
         log_line(LOG_INFO, "connector.behind", log_id("connectorId", id_slice(&c->connector_id)));
-        c->behind = true;
+        c->behind = c->told_behind = true;
         c->fed_seq = ingest_floor(c->e->in);
     }
     if (seq <= c->fed_seq) c->from_start = true;         /* the sequence went back: a failover, a restore */
@@ -136,8 +136,8 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
     if (last > c->highest_read) c->highest_read = last;
     ingest_begin_behind(c->e->in, last);
     if (rows < page(c) && c->dropped == c->asked_dropped) {
-        if (c->caught_up_once) log_line(LOG_INFO, "connector.caught_up", log_id("connectorId", id_slice(&c->connector_id)));
-        c->caught_up_once = true;
+        if (c->told_behind) log_line(LOG_INFO, "connector.caught_up", log_id("connectorId", id_slice(&c->connector_id)));
+        c->told_behind = false;
         c->behind = false;
         return;
     }

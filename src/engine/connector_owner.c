@@ -29,7 +29,7 @@ void connector_own(connector *c, int64_t epoch)
              log_int("epoch", epoch));
     c->epoch = epoch;
     c->holds = true;
-    c->deliveries_fed = c->caught_up_once = false;
+    c->deliveries_fed = c->told_behind = false;
     c->delivery_seq = 0;
     c->highest_read = 0;
     c->writer_count = 0;

@@ -313,6 +313,20 @@ void engine_tell(connector *c, const char *event, slice about)
     arena_free(&mem);
 }
 
+/* Changes are heard of as they are made; what was not heard, for whatever reason, is found here. */
+static void look_at_all(engine *e)
+{
+    enum { EVERY_S = 30 };
+
+    if (++e->ticks % EVERY_S != 0 || !e->loaded || !pg_is_ready(e->feed)) return;
+    load_all(e);
+    list_each(l, &e->connector_list) {
+        connector *c = container_of(l, connector, link);
+        connector_load_routes(c);
+        if (!connector_busy(c)) connector_reread(c);
+    }
+}
+
 static void on_tick(uv_timer_t *t)
 {
     engine *e = container_of(t, engine, tick);
@@ -325,6 +339,7 @@ static void on_tick(uv_timer_t *t)
     if (e->load_again && pg_is_ready(e->feed)) load_all(e);
     list_each(l, &e->connector_list) connector_tick(container_of(l, connector, link));
     if (e->loaded) watch_tick(e->watched);
+    look_at_all(e);
     engine_balance(e);
 }
 

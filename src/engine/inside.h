@@ -41,6 +41,7 @@ struct engine {
     bool          checked;               /* the server may be worked with, as this connection has seen */
     bool          failover_safe;
     bool          checking, told_locked, told_check;
+    unsigned      ticks;
     int64_t       begin_seq;             /* the `seq` of what comes is higher */
     unsigned      loading;               /* queries for connectors under way */
     bool          closing;

@@ -122,3 +122,24 @@ void nodes_release(pg *c, slice node_id, const slice *connectors, size_t count, 
 void nodes_leave(pg *c, slice node_id, pg_done done, void *arg)           { one_text(c, &leave, node_id, done, arg); }
 void nodes_earlier_writers(pg *c, slice moment, pg_done done, void *arg) { one_text(c, &earlier, moment, done, arg); }
 void nodes_fence(pg *c, slice moment, pg_done done, void *arg)           { one_text(c, &fence, moment, done, arg); }
+
+/* ---- for people -------------------------------------------------------------------- */
+
+err nodes_list(db *d, arena *mem, node_row **out, size_t *count, err_info *why)
+{
+    pg_result r;
+    err e = db_exec(d, "SELECT n.id, n.name, n.release, " SQL_TIME("n.started_at") ", " SQL_TIME("n.expires_at") ", c.connectors,"
+                    " n.expires_at < clock_timestamp() FROM interop_nodes n JOIN interop_lease_counts() c ON c.node_id = n.id"
+                    " ORDER BY n.started_at, n.id", NULL, 0, &r, why);
+
+    if (e != ERR_OK) return e;
+    *count = (size_t)pg_rows(&r);
+    *out = arena_array(mem, node_row, *count + 1);
+    for (int i = 0; i < (int)*count; i++)
+        (*out)[i] = (node_row){
+            .id = row_cell(mem, &r, i, 0), .name = row_cell(mem, &r, i, 1), .release = row_cell(mem, &r, i, 2),
+            .started_at = row_cell(mem, &r, i, 3), .expires_at = row_cell(mem, &r, i, 4),
+            .connectors = pg_cell_int(&r, i, 5), .expired = pg_cell_bool(&r, i, 6),
+        };
+    return ERR_OK;
+}

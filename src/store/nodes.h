@@ -6,6 +6,7 @@
 #define STORE_NODES_H
 
 #include "store/pg.h"
+#include "store/rows.h"
 
 extern const pg_statement *const nodes_statements[];
 
@@ -41,6 +42,16 @@ void nodes_leave(pg *c, slice node_id, pg_done done, void *arg);
 /* Transactions that store and began before `moment`, text of a timestamptz; none: now. Result 0: the
  * moment, and how many there are. They may have been told of leases as they were then. */
 void nodes_earlier_writers(pg *c, slice moment, pg_done done, void *arg);
+
+/* For people: one node. */
+typedef struct node_row {
+    slice   id, name, release, started_at, expires_at;
+    int64_t connectors;                  /* that it holds the leases of */
+    bool    expired;                     /* it did not renew them in time */
+} node_row;
+
+/* Those that have not ended, the oldest first. */
+must_check err nodes_list(db *d, arena *mem, node_row **out, size_t *count, err_info *why);
 
 /* Ends the connections of such transactions where they belong to no node; result 0: a row for each. */
 void nodes_fence(pg *c, slice moment, pg_done done, void *arg);

@@ -55,6 +55,7 @@ CALLS = {
     "interop_node_beat": "select interop_node_beat('NODE_x', 60000, 60000)",
     "interop_lease_changes": "select * from interop_lease_changes('NODE_x')",
     "interop_lease_take": f"select * from interop_lease_take('NODE_x', array['CONN_{A}', 'CONN_{B}'])",
+    "interop_lease_counts": "select * from interop_lease_counts()",
     "interop_lease_check": "select interop_lease_check('{}', '{}')",
     "interop_lease_release": f"select interop_lease_release('NODE_x', array['CONN_{A}'])",
     "interop_handover": f"select * from interop_handover(array['CONN_{A}', 'CONN_{B}'], 'NODE_x', 'x.0', 1)",

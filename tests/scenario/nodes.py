@@ -2,6 +2,7 @@
 """Several engines on one database: connectors are divided, what one stores another runs, in order; a node
 that is killed, that hangs past its leases, or that stops is replaced in time; and the books balance."""
 import collections
+import json
 import os
 import re
 import signal
@@ -74,6 +75,8 @@ def divided(x):
     s = x.s
     wait_for("both nodes to run some of the connectors", lambda: min(x.owned(0), x.owned(1)) > 0)
     wait_for("each to be run by one", lambda: x.owned(0) + x.owned(1) == OTHERS + 1)
+    listed = {n["connectors"] for n in map(json.loads, s.interop("node", "list", "--format", "json").splitlines())}
+    s.equal(listed, {x.owned(0), x.owned(1)}, "`node list` says so")
     s.say(f"node 1 runs {x.owned(0):.0f}, node 2 runs {x.owned(1):.0f} of {OTHERS + 1}")
     x.finish(x.load())
     stored = [e.metric("interop_messages_stored_total", connector="adt", tenant="north") for e in x.engines]
