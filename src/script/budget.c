@@ -167,3 +167,22 @@ void budget_spend(budget *b, budget_kind kind)
     if (b->spent == BUDGET_LEFT) b->spent = (sig_atomic_t)kind;
     lua_sethook(b->L, on_instruction, LUA_MASKCOUNT, 1);
 }
+
+/* ---- a loop inside of Lua ------------------------------------------------------
+ *
+ * Where `__call` is itself a table, Lua looks for the `__call` of that, and so on,
+ * with one more argument each time and all of them moved by one place. A table that
+ * is its own `__call` keeps a core for an hour that way, in C, where no hook reaches.
+ * The linker puts this in place of the function that Lua looks with (--wrap in
+ * CMakeLists.txt), so that the budget is asked at each step. */
+
+enum { TM_CALL = 23 };                   /* of Lua 5.4's ltm.h */
+
+const void *__real_luaT_gettmbyobj(lua_State *L, const void *value, int event);
+const void *__wrap_luaT_gettmbyobj(lua_State *L, const void *value, int event);
+
+const void *__wrap_luaT_gettmbyobj(lua_State *L, const void *value, int event)
+{
+    if (event == TM_CALL && vm_of(L)->budget.spent != BUDGET_LEFT) state_check(L);
+    return __real_luaT_gettmbyobj(L, value, event);
+}
