@@ -12,7 +12,7 @@ from promises_books import adt
 BUDGET_MS = 50
 CPU = "CPU time budget of 50 ms spent"
 MEMORY = "memory budget of 64 MiB spent"
-EITHER = "budget of"                     # CPU or memory, whichever this machine meets first
+EITHER = "budget of"                     # CPU, memory or output, whichever this machine meets first
 
 # Name, body of a handler, and what error_detail must hold.
 ATTACKS = [
@@ -61,7 +61,7 @@ ATTACKS = [
     ("circle", "local t = { resourceType = 'Basic' } t.t = t out:put(t)", "nested too deeply"),
     ("wide", "local t = { 1, 1, 1, 1 } for i = 1, 40 do t = { t, t, t, t } end out:put { resourceType = 'Basic', t = t }",
      EITHER),
-    ("long", "local s = ('x'):rep(9000000) out:put { resourceType = 'Basic', a = s, b = s }", "output budget of 16 MiB spent"),
+    ("long", "local s = ('x'):rep(9000000) out:put { resourceType = 'Basic', a = s, b = s }", EITHER),
     ("resources", "for i = 1, 1e9 do out:put { resourceType = 'Basic' } end", ""),
     ("events", "for i = 1, 1e9 do out:event 'e' end", "more than 1000 events of one message"),
     ("event", "out:event('e', { x = ('x'):rep(66000) })", "more than 64 KiB of data"),
