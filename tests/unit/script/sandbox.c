@@ -52,6 +52,8 @@ static const attack attacks[] = {
     { "long sort", "local t = {} for i = 1, 1e6 do t[i] = -i end while true do table.sort(t, math.ult) end",
       ERR_BUDGET, "" },
     { "deep recursion", "local function f() return 1 + f() end f()", ERR_BUDGET, "memory budget" },
+    { "deep loop", "local function f(n) if n == 0 then while true do end end return 1 + f(n - 1) end while true do pcall(f, 190000) end",
+      ERR_BUDGET, "CPU" },
     { "deep pcall", "local function f() pcall(f) end f() out:event 'fine'", ERR_OK, "" },
     { "__index chain", "local t = {} for i = 1, 1e5 do t = setmetatable({}, { __index = t }) end return t.x",
       ERR_SCRIPT, "" },
