@@ -1,5 +1,9 @@
 /* engine/transform.c -- a run queue for each tenant, a few threads, a bounded set of Lua states
- * on each thread. */
+ * on each thread.
+ *
+ * A thread that runs a script is busy until the script ends. A tenant one of whose jobs took
+ * longer than a budget (it was spent, and a new state was opened and its pack loaded) is slow
+ * for a while: slow tenants together never hold the last thread, so that others find one. */
 #include "engine/transform.h"
 
 #include <pthread.h>
@@ -13,11 +17,16 @@
 
 enum { MAX_THREADS = 64, STATES_PER_THREAD = 512 };
 
+#define STATES_BYTES ((size_t)512 << 20) /* that the states of one thread may keep between runs */
+#define SLOW_NS      120000000000u       /* since the last job that took too long */
+#define SHARED_NS    60000000000u        /* since the threads served more than one tenant */
+
 typedef struct tenant_queue {
     map_node node;
     list     link;                       /* among the tenants that have jobs, when it has */
     list     jobs;
     uint64_t used_ns;                    /* CPU time, the measure of fairness */
+    uint64_t slow_ns;                    /* when a job took too long; 0: none did lately */
     size_t   running;
     size_t   name_len;
     char     name[];
@@ -29,6 +38,7 @@ typedef struct state {
     map_node node;
     program *prog;
     vm      *lua;
+    size_t   bytes;                      /* that it kept after its last run */
     id       connector_id;
 } state;
 
@@ -37,7 +47,7 @@ typedef struct worker {
     pthread_t  thread;
     list       states;
     map        by_connector;
-    size_t     state_count;
+    size_t     state_count, state_bytes;
 } worker;
 
 struct transform {
@@ -46,6 +56,9 @@ struct transform {
     map             tenants;
     list            active;              /* tenant_queue with jobs */
     uint64_t        least_ns;            /* where a tenant that was idle begins */
+    const tenant_queue *latest;          /* whose job was put last */
+    uint64_t        shared_ns;           /* when another's was put before it */
+    unsigned        slow_running;        /* threads that run jobs of slow tenants */
     bool            closing;
     queue           ended;               /* jobs on their way back */
     uv_async_t      wake;
@@ -71,6 +84,7 @@ static void state_drop(worker *w, state *s)
     map_remove(&w->by_connector, &s->node);
     list_remove(&s->link);
     w->state_count--;
+    w->state_bytes -= s->bytes;
     vm_close(s->lua);
     program_drop(s->prog);
     free(s);
@@ -109,6 +123,23 @@ static err state_get(worker *w, const job *j, state **out, err_info *why)
     return ERR_OK;
 }
 
+/* What a state keeps is its pack's choice: where all together is too much, the largest goes. */
+static void state_weigh(worker *w, state *s)
+{
+    w->state_bytes -= s->bytes;
+    s->bytes = vm_memory(s->lua);
+    w->state_bytes += s->bytes;
+    while (w->state_bytes > STATES_BYTES) {
+        list_each(l, &w->states) {
+            state *other = container_of(l, state, link);
+            if (other->bytes > s->bytes) s = other;
+        }
+        state_drop(w, s);
+        if (w->state_count == 0) return;
+        s = container_of(w->states.next, state, link);
+    }
+}
+
 /* ---- one job --------------------------------------------------------------------- */
 
 static err job_run(worker *w, job *j)
@@ -128,6 +159,7 @@ static err job_run(worker *w, job *j)
     if (e != ERR_OK) return e;
     e = vm_transform(s->lua, &input, &j->mem, &result, &j->run_why);
     if (e == ERR_BUDGET) state_drop(w, s);
+    else state_weigh(w, s);
     if (e != ERR_OK) return e;
     if (result.refused)
         return err_set(&j->run_why, ERR_REFUSED, "refused by the script: %.*s", (int)result.reason.len, result.reason.ptr);
@@ -142,18 +174,26 @@ static err job_run(worker *w, job *j)
 
 /* ---- whose turn it is ---------------------------------------------------------------- */
 
+static bool is_slow(const transform *t, const tenant_queue *q)
+{
+    return q->slow_ns > 0 && t->shared_ns > 0 && clock_ns() - t->shared_ns < SHARED_NS;
+}
+
+/* NULL when there is none, or only slow ones that have to wait for a slow one to end. */
 static tenant_queue *least_used(transform *t)
 {
+    bool slow_wait = t->count > 1 && t->slow_running + 1 >= t->count;
     tenant_queue *best = NULL;
 
     list_each(l, &t->active) {
         tenant_queue *q = container_of(l, tenant_queue, link);
+        if (slow_wait && is_slow(t, q)) continue;
         if (best == NULL || q->used_ns < best->used_ns) best = q;
     }
     return best;
 }
 
-static job *take_job(transform *t, tenant_queue **from)
+static job *take_job(transform *t, tenant_queue **from, bool *slow)
 {
     tenant_queue *q;
     job *j;
@@ -167,7 +207,22 @@ static job *take_job(transform *t, tenant_queue **from)
     t->least_ns = q->used_ns;
     q->running++;
     *from = q;
+    *slow = is_slow(t, q);
+    t->slow_running += *slow;
     return j;
+}
+
+/* It took `used`, on behalf of `q`, where one budget is `budget`. */
+static void job_ended(transform *t, tenant_queue *q, bool slow, uint64_t used, uint64_t budget)
+{
+    uint64_t now = clock_ns();
+
+    q->used_ns += used;
+    q->running--;
+    t->slow_running -= slow;
+    if (used > budget) q->slow_ns = now;
+    else if (q->slow_ns > 0 && now - q->slow_ns > SLOW_NS) q->slow_ns = 0;
+    if (!list_empty(&t->active)) (void)pthread_cond_signal(&t->filled);      /* a slow one may go now */
 }
 
 static void *worker_main(void *arg)
@@ -175,19 +230,20 @@ static void *worker_main(void *arg)
     worker *w = arg;
     transform *t = w->pool;
     tenant_queue *from;
+    bool slow;
     job *j;
 
     (void)pthread_mutex_lock(&t->lock);
-    while ((j = take_job(t, &from)) != NULL) {
-        uint64_t before = clock_cpu_ns(), used;
+    while ((j = take_job(t, &from, &slow)) != NULL) {
+        uint64_t before = clock_cpu_ns(), used, budget;
 
         (void)pthread_mutex_unlock(&t->lock);
+        budget = j->run_program->limits.cpu_ns;
         j->run_error = job_run(w, j);
         used = clock_cpu_ns() - before;
         if (queue_put(&t->ended, &j->run_link)) (void)uv_async_send(&t->wake);
         (void)pthread_mutex_lock(&t->lock);
-        from->used_ns += used;
-        from->running--;
+        job_ended(t, from, slow, used, budget);
     }
     (void)pthread_mutex_unlock(&t->lock);
     while (!list_empty(&w->states)) state_drop(w, container_of(w->states.next, state, link));
@@ -240,6 +296,8 @@ void transform_put(transform *t, job *j)
     j->plan = (plan){ 0 };
     (void)pthread_mutex_lock(&t->lock);
     q = queue_for(t, j->conn->tenant);
+    if (t->latest != NULL && t->latest != q) t->shared_ns = clock_ns();
+    t->latest = q;
     if (list_empty(&q->jobs)) {
         /* Idle time earns nothing: it begins level with who is served now. */
         if (q->running == 0 && q->used_ns < t->least_ns) q->used_ns = t->least_ns;

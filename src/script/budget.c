@@ -12,8 +12,12 @@
 #define BUDGET_SIGNAL (SIGRTMIN + 5)
 
 /* A timer's expiry is repeated, in case that the first hook was installed just
- * where the interpreter was leaving the function that it marked. */
+ * where the interpreter was leaving the function that it marked. Each time after
+ * twice the pause: installing a hook marks every call that is open, which in a deep
+ * recursion takes longer than a short pause, and the script would never get to
+ * the instruction that ends it. */
 #define REPEAT_NS 1000000
+#define REPEAT_MOST_NS 1000000000
 
 /* The timers of one thread. They point at this with their signals, so that the
  * handler needs no thread-local storage of its own. */
@@ -21,10 +25,19 @@ typedef struct thread_timers {
     timer_t          cpu, wall;
     bool             made;
     budget *volatile running;
+    volatile uint64_t pause;             /* before the next signal, once the first has come */
 } thread_timers;
 
 static _Thread_local thread_timers mine;
 static pthread_key_t at_thread_exit;
+
+/* From now, once; 0: never. Async-signal-safe. */
+static void arm(timer_t timer, uint64_t ns)
+{
+    struct itimerspec when = { .it_value = { (time_t)(ns / 1000000000), (long)(ns % 1000000000) } };
+
+    (void)timer_settime(timer, 0, &when, NULL);
+}
 
 static void on_signal(int sig, siginfo_t *info, void *context)
 {
@@ -33,7 +46,10 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 
     if (info->si_code != SI_TIMER || t == NULL || t->running == NULL) return;
     int kept = errno;
-    (void)budget_look(t->running);       /* a late signal of the run before finds budget left */
+    /* A late signal of the run before finds budget left, and so may one that is early. */
+    if (budget_look(t->running) && t->pause < REPEAT_MOST_NS) t->pause *= 2;
+    if (clock_cpu_ns() >= t->running->cpu_end) arm(t->cpu, t->pause);
+    if (clock_ns() >= t->running->wall_end) arm(t->wall, t->pause);
     errno = kept;
 }
 
@@ -88,14 +104,6 @@ static err make_timers(err_info *why)
     return ERR_OK;
 }
 
-static void arm(timer_t timer, uint64_t ns)
-{
-    struct itimerspec when = { .it_value = { (time_t)(ns / 1000000000), (long)(ns % 1000000000) } };
-
-    if (ns > 0) when.it_interval.tv_nsec = REPEAT_NS;
-    (void)timer_settime(timer, 0, &when, NULL);
-}
-
 /* ThreadSanitizer holds a signal back until the next call into libc, which a loop
  * in Lua need never make: under it, and only there, a standing hook looks. */
 #if defined(__has_feature)
@@ -125,6 +133,7 @@ err budget_start(budget *b, uint64_t cpu_ns, uint64_t wall_ns, err_info *why)
     b->cpu_end = clock_cpu_ns() + cpu_ns;
     b->wall_end = clock_ns() + wall_ns;
     hook_standing(b->L);
+    mine.pause = REPEAT_NS;
     mine.running = b;
     arm(mine.cpu, cpu_ns);
     arm(mine.wall, wall_ns);
@@ -166,4 +175,23 @@ void budget_spend(budget *b, budget_kind kind)
 {
     if (b->spent == BUDGET_LEFT) b->spent = (sig_atomic_t)kind;
     lua_sethook(b->L, on_instruction, LUA_MASKCOUNT, 1);
+}
+
+/* ---- a loop inside of Lua ------------------------------------------------------
+ *
+ * Where `__call` is itself a table, Lua looks for the `__call` of that, and so on,
+ * with one more argument each time and all of them moved by one place. A table that
+ * is its own `__call` keeps a core for an hour that way, in C, where no hook reaches.
+ * The linker puts this in place of the function that Lua looks with (--wrap in
+ * CMakeLists.txt), so that the budget is asked at each step. */
+
+enum { TM_CALL = 23 };                   /* of Lua 5.4's ltm.h */
+
+const void *__real_luaT_gettmbyobj(lua_State *L, const void *value, int event);
+const void *__wrap_luaT_gettmbyobj(lua_State *L, const void *value, int event);
+
+const void *__wrap_luaT_gettmbyobj(lua_State *L, const void *value, int event)
+{
+    if (event == TM_CALL && vm_of(L)->budget.spent != BUDGET_LEFT) state_check(L);
+    return __real_luaT_gettmbyobj(L, value, event);
 }

@@ -12,10 +12,14 @@ static void put_part(buf *out, slice whole, const level *at, int levels, slice v
         buf_put(out, value);
         return;
     }
-    bool more = true;
-    for (size_t i = 1; i <= at->part || more; i++) {
-        slice part = hl7_part(whole, at->separator, i);
-        more = part.ptr != NULL && hl7_part(whole, at->separator, i + 1).ptr != NULL;
+    slice part, rest = whole;
+    for (size_t i = 1; i <= at->part || rest.ptr != NULL; i++) {
+        if (at->separator != 0 && rest.ptr != NULL) {
+            part = slice_cut(rest, at->separator, &rest);
+        } else {
+            part = rest;
+            rest = SLICE_NONE;
+        }
         if (i > 1) buf_putc(out, at->separator);
         if (i == at->part) put_part(out, part, at + 1, levels - 1, value);
         else buf_put(out, part);

@@ -318,6 +318,17 @@ static int msg_index(lua_State *L)
     return luaL_error(L, "a message has no '%s'", name.ptr);
 }
 
+/* A message of nothing but line ends takes twelve bytes of index for each. */
+#define PARSE_SHARE 16
+
+void parse_check(lua_State *L, int index, slice text)
+{
+    size_t most = vm_of(L)->limits.memory / PARSE_SHARE;
+
+    if (text.len > most)
+        (void)luaL_argerror(L, index, lua_pushfstring(L, "a message of more than %I bytes", (LUAI_UACINT)most));
+}
+
 static int hl7_parse_text(lua_State *L)
 {
     vm *v = vm_of(L);
@@ -326,6 +337,7 @@ static int hl7_parse_text(lua_State *L)
     slice text;
 
     text.ptr = luaL_checklstring(L, 1, &text.len);
+    parse_check(L, 1, text);
     if (utf8_valid(text) != text.len) return luaL_error(L, "hl7.parse: not UTF-8");
     state_check(L);
     if (hl7_parse(v->mem, arena_dup(v->mem, text), &m, &why) != ERR_OK)

@@ -11,11 +11,17 @@
  * After refuse or skip nothing is delivered, whatever was put; events are sent.
  *
  * A resource is taken as it is at that moment. Put again, to another service, it
- * keeps what was said of it the first time. */
+ * keeps what was said of it the first time.
+ *
+ * Beside the bytes of all (vm_limits), their number is bounded: each event is a row
+ * and travels alone, and each resource is an entry that others look for. */
 #include <stdlib.h>
 
 #include "crypt/uuid.h"
 #include "script/state.h"
+
+enum { RESOURCES_MAX = 5000, MESSAGES_MAX = 1000, EVENTS_MAX = 1000, EVENT_DATA_MAX = 64 << 10,
+       OPTION_MAX = 4096 };
 
 typedef struct out_box { uint64_t generation; } out_box;
 
@@ -52,7 +58,8 @@ static slice keep_text(lua_State *L, int index)
 
 /* ---- resources -------------------------------------------------------------------------- */
 
-/* The text option `name` of the table at `t`; SLICE_NONE when it is not there. */
+/* The text option `name` of the table at `t`; SLICE_NONE when it is not there. They are
+ * parts of a request: a line end or a NUL in one is an attempt to add to it. */
 static slice option_text(lua_State *L, int t, const char *name)
 {
     slice text = SLICE_NONE;
@@ -60,6 +67,10 @@ static slice option_text(lua_State *L, int t, const char *name)
 
     if (type == LUA_TSTRING) text = keep_text(L, lua_gettop(L));
     else if (type != LUA_TNIL) (void)luaL_error(L, "out:put: '%s' is no text", name);
+    if (text.len > OPTION_MAX) (void)luaL_error(L, "out:put: '%s' of more than %d bytes", name, OPTION_MAX);
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f)
+            (void)luaL_error(L, "out:put: a control character in '%s'", name);
     lua_pop(L, 1);
     return text;
 }
@@ -145,6 +156,8 @@ static void put_resource(lua_State *L, int index, int entry, int opts)
     script_resource *r = arena_new(v->mem, script_resource);
     slice type;
 
+    if (run->to->resource_count == RESOURCES_MAX)
+        (void)luaL_error(L, "out:put: more than %d resources of one message", RESOURCES_MAX);
     if (lua_type(L, index) != LUA_TTABLE)
         (void)luaL_error(L, "out:put: a %s is no resource", luaL_typename(L, index));
     lua_pushliteral(L, "resourceType");
@@ -214,6 +227,8 @@ static int out_hl7(lua_State *L)
     hl7_msg *parsed;
     err_info why;
 
+    if (v->result.to->hl7_count == MESSAGES_MAX)
+        return luaL_error(L, "out:hl7: more than %d messages of one message", MESSAGES_MAX);
     h->connector = keep_text(L, 2);
     luaL_argcheck(L, h->connector.len > 0, 2, "no connector's name");
     const hl7_msg *m = msg_test(L, 3);
@@ -222,6 +237,7 @@ static int out_hl7(lua_State *L)
         h->bytes = arena_dup(v->mem, hl7_bytes(m));
     } else {
         h->bytes = keep_text(L, 3);
+        parse_check(L, 3, h->bytes);
         if (hl7_parse(v->mem, h->bytes, &parsed, &why) != ERR_OK)
             return luaL_error(L, "out:hl7: %s", why.text);
     }
@@ -251,9 +267,14 @@ static int out_event(lua_State *L)
     vm *v = check_out(L);
     script_event *e = arena_new(v->mem, script_event);
 
+    if (v->result.to->event_count == EVENTS_MAX)
+        return luaL_error(L, "out:event: more than %d events of one message", EVENTS_MAX);
     e->type = keep_text(L, 2);
     luaL_argcheck(L, is_event_type(e->type), 2, "an event's type is words with dots between");
+    size_t before = v->result.bytes;
     if (!lua_isnoneornil(L, 3)) e->data = json_from_lua(L, 3, JSON_PLAIN, v->mem, "event");
+    if (v->result.bytes - before > EVENT_DATA_MAX)
+        return luaL_error(L, "out:event: more than %d KiB of data", EVENT_DATA_MAX >> 10);
     *v->result.event_end = e;
     v->result.event_end = &e->next;
     v->result.to->event_count++;

@@ -1,5 +1,5 @@
 /* script/lib_table.c -- the table functions that loop inside C, with an eye on the
- * budget: a table can claim any length through __len. */
+ * budget (a table can claim any length through __len), and a sort without a clock. */
 #include "script/state.h"
 
 static void step(lua_State *L)
@@ -103,39 +103,75 @@ static int table_move(lua_State *L)
     return 1;
 }
 
-/* Comparators in C for Lua's sort, which otherwise calls nothing that a hook
- * could interrupt. Upvalue 1 of the second: the script's. */
-static int compare_default(lua_State *L)
-{
-    step(L);
-    lua_pushboolean(L, lua_compare(L, 1, 2, LUA_OPLT));
-    return 1;
-}
+/* ---- sorting -------------------------------------------------------------------
+ *
+ * A merge sort, so that what compares as equal keeps its order. Lua's own sort
+ * chooses pivots by the clock when its halves get uneven: the same message would
+ * give other bytes the next time. `less` is at 2, or nil. */
 
-static int compare_by(lua_State *L)
+static bool is_less(lua_State *L, int a, int b)
 {
     step(L);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
+    if (lua_isnil(L, 2)) return lua_compare(L, a, b, LUA_OPLT) != 0;
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, a);
+    lua_pushvalue(L, b);
     lua_call(L, 2, 1);
-    return 1;
+    bool less = lua_toboolean(L, -1) != 0;
+    lua_pop(L, 1);
+    return less;
 }
 
-/* table.sort(t [, less]) -- upvalue 1: Lua's own. */
+/* Puts from[low] to from[middle - 1] and from[middle] to from[high - 1], each in order,
+ * into the same places of `to`, all in order. */
+static void merge(lua_State *L, int from, int to, lua_Integer low, lua_Integer middle, lua_Integer high)
+{
+    int left = lua_gettop(L) + 1, right = left + 1;
+    lua_Integer a = low, b = middle;
+
+    (void)lua_rawgeti(L, from, a);
+    (void)lua_rawgeti(L, from, b);
+    for (lua_Integer at = low; at < high; at++) {
+        bool later = a == middle || (b < high && is_less(L, right, left));
+        lua_pushvalue(L, later ? right : left);
+        lua_rawseti(L, to, at);
+        (void)lua_rawgeti(L, from, later ? ++b : ++a);
+        lua_replace(L, later ? right : left);
+    }
+    lua_settop(L, left - 1);
+}
+
+static lua_Integer at_most(lua_Integer n, lua_Integer most) { return n < most ? n : most; }
+
+/* table.sort(t [, less]) -- written back when all is done. */
 static int table_sort(lua_State *L)
 {
+    int from = 3, to = 4;
+
     luaL_checktype(L, 1, LUA_TTABLE);
     if (!lua_isnoneornil(L, 2)) luaL_checktype(L, 2, LUA_TFUNCTION);
     lua_settop(L, 2);
-    if (lua_isnil(L, 2)) {
-        lua_pop(L, 1);
-        lua_pushcfunction(L, compare_default);
-    } else if (lua_iscfunction(L, 2)) {
-        lua_pushcclosure(L, compare_by, 1);
+    lua_Integer count = luaL_len(L, 1), end = count + 1;
+    luaL_argcheck(L, count < INT32_MAX, 1, "array too big");
+    if (count < 2) return 0;
+    lua_createtable(L, (int)count, 0);
+    lua_createtable(L, (int)count, 0);
+    for (lua_Integer i = 1; i < end; i++) {
+        step(L);
+        (void)lua_geti(L, 1, i);
+        lua_rawseti(L, from, i);
     }
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, 2, 0);
+    for (lua_Integer width = 1; width < count; width *= 2) {
+        for (lua_Integer low = 1; low < end; low += 2 * width)
+            merge(L, from, to, low, at_most(low + width, end), at_most(low + 2 * width, end));
+        from = to;
+        to = 7 - from;
+    }
+    for (lua_Integer i = 1; i < end; i++) {
+        step(L);
+        (void)lua_rawgeti(L, from, i);
+        lua_seti(L, 1, i);
+    }
     return 0;
 }
 
@@ -143,11 +179,8 @@ void lib_table_open(lua_State *L)
 {
     static const luaL_Reg own[] = {
         { "concat", table_concat }, { "insert", table_insert }, { "remove", table_remove },
-        { "move", table_move },     { NULL, NULL }
+        { "move", table_move },     { "sort", table_sort },     { NULL, NULL }
     };
 
     luaL_setfuncs(L, own, 0);
-    (void)lua_getfield(L, -1, "sort");
-    lua_pushcclosure(L, table_sort, 1);
-    lua_setfield(L, -2, "sort");
 }

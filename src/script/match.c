@@ -234,6 +234,7 @@ const char *pattern_read(slice text, bool anchors, pattern *out)
 {
     reader r = { .at = text.ptr, .end = text.ptr + text.len, .p = out };
 
+    if (text.len > MATCH_TEXT) return "pattern of more than 4096 bytes";
     out->items = out->sets = out->captures = 0;
     out->anchored = anchors && text.len > 0 && text.ptr[0] == '^';
     if (out->anchored) r.at++;

@@ -12,6 +12,7 @@
 #define MATCH_ITEMS 256
 #define MATCH_SETS 32
 #define MATCH_CAPTURES 32
+#define MATCH_TEXT ((size_t)4096)       /* of a pattern: reading it is not interrupted */
 
 typedef struct match_item {
     uint8_t kind;                        /* of match.c */

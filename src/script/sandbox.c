@@ -15,11 +15,16 @@ static int frozen_newindex(lua_State *L)
     return luaL_error(L, "'%s' cannot be set: the table is read-only", state_push_text(L, 2).ptr);
 }
 
+/* What pairs returns beside the iterator is the view: the table itself could be written. */
 static int frozen_pairs(lua_State *L)
 {
-    lua_settop(L, 0);
+    lua_settop(L, 1);
+    lua_pushcfunction(L, order_pairs);
     lua_pushvalue(L, lua_upvalueindex(1));
-    return order_pairs(L);
+    lua_call(L, 1, 1);
+    lua_pushvalue(L, 1);
+    lua_pushnil(L);
+    return 3;
 }
 
 static int frozen_len(lua_State *L)

@@ -126,6 +126,9 @@ bool decimal_valid(slice text);                                   /* RFC 8259 se
 
 typedef struct msg_box { const hl7_msg *msg; uint64_t generation; } msg_box;
 
+/* Raises when `text`, at `index`, is more than may be parsed at once. */
+void parse_check(lua_State *L, int index, slice text);            /* [-0, +0, e] */
+
 void msg_push(lua_State *L, const hl7_msg *m);                    /* [-0, +1, m] */
 const hl7_msg *msg_check(lua_State *L, int index);                /* [-0, +0, e] */
 const hl7_msg *msg_test(lua_State *L, int index);                 /* NULL: no message */

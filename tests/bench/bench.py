@@ -5,6 +5,7 @@
   ack        messages durably committed and acknowledged, 64 connections with one in flight each
   pipeline   from frame to committed delivery at a FHIR service that answers at once
   idle       memory, connections held, time to ready
+  containment  a tenant's p99 while others' scripts attack, beside 1.5 times its own alone and one budget
   all        all of these
 
 The engine, PostgreSQL (fsync on, every index) and the load share this machine. The limit is
@@ -19,6 +20,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "scenario"))
+import containment_storm as storm  # noqa: E402
 from harness import BINARY, Failed, Process, Scenario, free_port, listening, wait_for  # noqa: E402
 
 TREE = os.path.dirname(BINARY)
@@ -44,7 +46,7 @@ class Bench:
             print(json.dumps(line), flush=True)
         else:
             beside = f"beside {limit:>9,} {unit}: {limit_is}" if limit is not None else limit_is
-            print(f"{bench:9} {figure:26} {value:>11,} {unit:12} {beside}", flush=True)
+            print(f"{bench:11} {figure:26} {value:>11,} {unit:12} {beside}", flush=True)
 
 
 class Quiet(Scenario):
@@ -295,7 +297,23 @@ def idle(bench):
         engine.stop()
 
 
-BENCHES = {"parse": parse, "map": mapped, "ack": ack, "pipeline": pipeline, "idle": idle}
+def containment(bench):
+    """Alone and under attack by turns, the median round of each: machines are shared."""
+    with Quiet("bench-containment") as s:
+        pg = s.started()
+        victim = storm.connector(s, "victim", "adt", storm.victim_pack(s.folder))
+        pack = storm.attacker_pack(s.folder, storm.SLOW_TO_LOAD)
+        attackers = [storm.connector(s, tenant, "storm", pack) for tenant in ("storm-a", "storm-b")]
+        engine = s.engine(INTEROP_TRANSFORM_THREADS=2)
+        alone, attacked = storm.rounds(s, pg, victim, attackers, 1 if bench.smoke else 7, 50 if bench.smoke else 500)
+        for figure, at in (("p99_ms_to_ack", 0), ("p99_ms_to_processed", 1)):
+            by_itself, beside = (storm.median([r[at] for r in found]) for found in (alone, attacked))
+            bench.figure("containment", figure, beside, "ms", 1.5 * by_itself + storm.BUDGET_MS,
+                         f"1.5 times its {by_itself:.1f} ms alone, and a budget of {storm.BUDGET_MS} ms")
+        engine.stop()
+
+
+BENCHES = {"parse": parse, "map": mapped, "ack": ack, "pipeline": pipeline, "idle": idle, "containment": containment}
 
 
 def main():
