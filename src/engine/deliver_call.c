@@ -182,10 +182,10 @@ static verdict start(deliverer *all, delivery *d, const char *method, slice path
     fetch_request request = {
         .method = method, .headers = headers, .header_count = 2 + extra_count, .body = buf_slice(&d->body),
         .connect_ms = CONNECT_MS, .total_ms = TOTAL_MS, .answer_cap = ANSWER_CAP, .ca = d->to->ca,
-        .send_until_ms = node_send_until_ms(all->e->node),
+        .send_until_ms = all->e->send_until_ms,
     };
 
-    if (!node_may_send(all->e->node)) return VERDICT_HELD;
+    if (!engine_may_send(all->e)) return VERDICT_HELD;
     for (size_t i = 0; i < extra_count; i++) headers[2 + i] = extra[i];
     request.url = path.len == 0 ? slice_of(d->to->url)
         : arena_printf(&d->j->mem, "%s/%.*s", d->to->url, (int)path.len, path.ptr);

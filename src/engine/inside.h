@@ -2,6 +2,7 @@
 #ifndef ENGINE_INSIDE_H
 #define ENGINE_INSIDE_H
 
+#include "base/clock.h"
 #include "engine/connector.h"
 #include "engine/deliver.h"
 #include "engine/node.h"
@@ -20,6 +21,7 @@ struct engine {
     ingest       *in;
     outcome      *out;
     this_node    *node;
+    uint64_t      send_until_ms;         /* requests that others must not be able to overtake begin before (clock_boot_ms) */
     pg           *feed;                  /* reads; shares the lock that says that nodes work here */
     pg           *ears;                  /* LISTEN */
     fetch        *http;
@@ -110,6 +112,8 @@ void engine_joined(engine *e, const id *node_id, bool first);
 
 /* The next step of a clean stop, if it is due. */
 void engine_close_step(engine *e);
+
+static inline bool engine_may_send(const engine *e) { return clock_boot_ms() < e->send_until_ms; }
 
 /* Events were committed. */
 void engine_told(engine *e);

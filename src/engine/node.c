@@ -36,7 +36,7 @@ struct this_node {
     node_process self;
     char         name[96], host[128];
     bool         joined_once, beating, again, taking;
-    uint64_t     asked_ms, until_ms;     /* clock_boot_ms: of the renewal under way; of the leases */
+    uint64_t     asked_ms;               /* clock_boot_ms of the renewal under way */
     char         moment[40];             /* transactions from before this end before anything is read */
     unsigned     looks;
     uv_timer_t   look;
@@ -118,7 +118,7 @@ static void on_joined(void *arg, err e, const pg_result *results, int count, con
     n->state = NODE_OUT;
     if (useless(n, e, "node.not_joined", why)) return;
     n->state = NODE_IN;
-    n->until_ms = n->asked_ms + LEASE_MS;
+    n->e->send_until_ms = n->asked_ms + LEASE_MS - MARGIN_MS;
     log_line(LOG_INFO, "node.joined", log_id("nodeId", id_slice(&n->node_id)), log_id("name", n->self.name));
     engine_joined(n->e, &n->node_id, !n->joined_once);
     n->joined_once = true;
@@ -314,7 +314,7 @@ static void on_beat(void *arg, err e, const pg_result *results, int count, const
     if (useless(n, e, "node.not_renewed", why) || n->state != NODE_IN) return;
     if (!pg_cell_bool(&results[BEAT_ALIVE], 0, 0)) { fenced(n); return; }
     failpoint("node.renewed");
-    n->until_ms = n->asked_ms + LEASE_MS;
+    n->e->send_until_ms = n->asked_ms + LEASE_MS - MARGIN_MS;
     deliver_hold(n->e->deliveries, false);
     bury_neighbours(n, &results[BEAT_NEIGHBOURS]);
     follow_changes(n, &results[BEAT_CHANGES]);
@@ -339,7 +339,7 @@ void node_soon(this_node *n)
 void node_tick(this_node *n)
 {
     if (n->state != NODE_IN) return;
-    if (!node_may_send(n)) deliver_hold(n->e->deliveries, true);
+    if (!engine_may_send(n->e)) deliver_hold(n->e->deliveries, true);
     node_soon(n);
 }
 
@@ -350,10 +350,6 @@ void node_lost(this_node *n, connector *c)
 }
 
 /* ---- questions ------------------------------------------------------------------------------------ */
-
-uint64_t node_send_until_ms(const this_node *n) { return n->until_ms < MARGIN_MS ? 0 : n->until_ms - MARGIN_MS; }
-
-bool node_may_send(const this_node *n) { return clock_boot_ms() < node_send_until_ms(n); }
 
 const char *node_name(const this_node *n) { return n->state == NODE_IN ? n->node_id.text : NULL; }
 

@@ -3,7 +3,7 @@
  *   OUT --join--> IN --taken for dead--> OUT (as another node)
  *
  * A node renews its leases every second; they hold for LEASE_MS, and it begins no request beyond
- * that (promise P3). Others take its connectors GRACE_MS later, at once where its process is known
+ * that (engine.send_until_ms; promise P3). Others take its connectors GRACE_MS later, at once where its process is known
  * to be gone or it has said that it leaves. Which node is to have a connector follows from the ids of both, so that all
  * nodes agree without talking; it is given up when a node comes that is to have it. */
 #ifndef ENGINE_NODE_H
@@ -24,12 +24,6 @@ void node_soon(this_node *n);                 /* connectors came: looks at once 
 
 /* Another node has it, says the database. */
 void node_lost(this_node *n, connector *c);
-
-/* May a request be begun that others must not be able to overtake? */
-bool node_may_send(const this_node *n);
-
-/* Until when, as clock_boot_ms. */
-uint64_t node_send_until_ms(const this_node *n);
 
 /* Its id for people; NULL while it is none. */
 const char *node_name(const this_node *n);

@@ -45,6 +45,7 @@ static const struct { const char *code; int status; } issues[ERR_COUNT] = {
     [ERR_NET]        = { "transient", 502 },
     [ERR_TLS]        = { "transient", 502 },
     [ERR_TIMEOUT]    = { "timeout", 504 },
+    [ERR_EXPIRED]    = { "timeout", 504 },
     [ERR_STORE]      = { "exception", 500 },
     [ERR_STORE_LOST] = { "transient", 503 },
     [ERR_CONFLICT]   = { "conflict", 409 },

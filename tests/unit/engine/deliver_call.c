@@ -73,6 +73,7 @@ static void trial_begin(trial *t, bool transactions)
     memset(t, 0, sizeof *t);
     t->e.loop = &loop;
     t->e.http = fetch_open(&loop, 4);
+    t->e.send_until_ms = UINT64_MAX;
     t->all.e = &t->e;
     written_init(&t->all.memory, 1 << 20);
     (void)slice_cstr(slice_lit("CONN_1"), t->c.connector_id.text, sizeof t->c.connector_id.text);
@@ -323,6 +324,25 @@ static void test_lost_answer(void **state)
     trial_end(&t);
 }
 
+/* While the lease is running out nothing is sent, and nothing is anybody's fault. */
+static void test_held(void **state)
+{
+    static const step sent[] = {
+        { "POST", "/fhir", NULL, 200, NULL, NULL, BUNDLE(RESPONSE("201 Created", "Observation/o1/_history/1") "," RESPONSE("201 Created", "Patient/p1/_history/1")) },
+    };
+    trial t;
+
+    (void)state;
+    trial_begin(&t, true);
+    message(&t, 2, pair, false);
+    t.e.send_until_ms = clock_boot_ms();
+    assert_int_equal(call_next(&t.all, &t.d), VERDICT_HELD);
+    assert_null(t.d.call);
+    t.e.send_until_ms = UINT64_MAX;
+    assert_int_equal(deliver(&t, sent, 1), VERDICT_DONE);
+    trial_end(&t);
+}
+
 static int start_service(void **state)
 {
     http_server_config wanted = { .address = "127.0.0.1", .header_cap = 16 << 10, .body_cap = 1 << 20, .max_connections = 100 };
@@ -349,7 +369,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory),      cmocka_unit_test(test_wrong_id),    cmocka_unit_test(test_not_owned),
         cmocka_unit_test(test_single),      cmocka_unit_test(test_whose_fault), cmocka_unit_test(test_poison),
-        cmocka_unit_test(test_lost_answer),
+        cmocka_unit_test(test_lost_answer), cmocka_unit_test(test_held),
     };
     return cmocka_run_group_tests(tests, start_service, stop_service);
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "../crypt/certs.h"
+#include "base/clock.h"
 #include "crypt/tls.h"
 #include "net/fetch.h"
 
@@ -280,6 +281,8 @@ static void on_done(void *arg, const fetch_answer *a)
     if (r->also != NULL) r->also(r);
 }
 
+static bool late;                        /* the next requests may not be begun any more */
+
 static fetch_call *start(env *e, const char *method, const char *url, const char *body, result *r)
 {
     static const slice headers[] = { { "Content-Type: application/fhir+json", 35 }, { "X-Test: yes", 11 } };
@@ -290,6 +293,7 @@ static fetch_call *start(env *e, const char *method, const char *url, const char
 
     (void)snprintf(text, sizeof text, url, e->s.port);       /* the URL is copied by fetch_start */
     q.url = slice_of(text);
+    if (late) q.send_until_ms = clock_boot_ms();
     if (e->s.tls != NULL && strstr(url, "trusted") != NULL) q.ca = cert_path("ca", "pem");
     if (strstr(url, "/large") != NULL || strstr(url, "/slow") != NULL) q.total_ms = 300;
     return fetch_start(e->f, &q, on_done, r);
@@ -553,6 +557,26 @@ static void test_dead_connection(void **state)
     env_close(&e);
 }
 
+/* What may not be begun any more is not sent. */
+static void test_too_late(void **state)
+{
+    result r = { .done = false };
+    env e;
+
+    (void)state;
+    env_open(&e, NULL, 1);
+    late = true;
+    (void)start(&e, "POST", "http://127.0.0.1:%d/echo", "{}", &r);
+    run_until(&e, &r.done);
+    late = false;
+    assert_int_equal(r.error, ERR_EXPIRED);
+    assert_false(r.sent);
+    assert_int_equal(e.s.requests, 0);
+    ask(&e, "POST", "http://127.0.0.1:%d/echo", "{}", &r);
+    assert_int_equal(r.status, 201);
+    env_close(&e);
+}
+
 /* It dies when the peer has the request already: who asks learns that it was done twice. */
 static void test_sent_again(void **state)
 {
@@ -578,7 +602,7 @@ int main(void)
         cmocka_unit_test(test_methods), cmocka_unit_test(test_cases), cmocka_unit_test(test_bad_header),
         cmocka_unit_test(test_tls), cmocka_unit_test(test_many), cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_cancel), cmocka_unit_test(test_close_in_done), cmocka_unit_test(test_dead_connection),
-        cmocka_unit_test(test_sent_again),
+        cmocka_unit_test(test_sent_again), cmocka_unit_test(test_too_late),
     };
     (void)signal(SIGPIPE, SIG_IGN);
     (void)setenv("http_proxy", "http://127.0.0.1:1", 1);     /* must not be looked at */
