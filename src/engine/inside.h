@@ -35,6 +35,8 @@ struct engine {
     bool          load_again;            /* reading them failed */
     bool          locked;                /* this is the one engine on this database */
     bool          failover_safe;
+    bool          pulse_asked;
+    unsigned      pulse_ticks;
     bool          checking, told_locked, told_check;
     bool          fenced;                /* others' connections were closed: what they stored is to be read */
     unsigned      waited;                /* looks at writers of the engine before */
@@ -92,6 +94,11 @@ void old_pack_ask(connector *c);                         /* reads the next one, 
 
 /* Index a job whose `bytes` and `text` are set. */
 must_check err job_parse(job *j, err_info *why);
+
+/* ---- pulse.c: what may change about the database ---------------------------------------- */
+
+void pulse_tick(engine *e);
+void pulse_says(engine *e, bool failover_safe);          /* tells a change */
 
 /* The statements of the feed connection. */
 const pg_statement *const *engine_statements(void);

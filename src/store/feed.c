@@ -202,6 +202,14 @@ static void about_others(pg *c, const pg_statement *st, pg_done done, void *arg)
     pg_submit(unit, done, arg);
 }
 
+void feed_standbys(pg *c, pg_done done, void *arg)
+{
+    pg_unit *unit = pg_unit_new(c);
+
+    pg_unit_sql(unit, "SELECT current_setting('synchronous_standby_names')", NULL, 0);
+    pg_submit(unit, done, arg);
+}
+
 void feed_server(pg *c, pg_done done, void *arg) { about_others(c, &server, done, arg); }
 void feed_fence(pg *c, pg_done done, void *arg)  { about_others(c, &fence, done, arg); }
 

@@ -70,6 +70,9 @@ enum { SERVER_FSYNC, SERVER_PAGES, SERVER_STANDBYS, SERVER_ROLE_UNSAFE, SERVER_L
  * connections still store for the engine that held it before; a `seq` for what comes next. */
 void feed_server(pg *c, pg_done done, void *arg);
 
+/* result 0: the setting synchronous_standby_names. */
+void feed_standbys(pg *c, pg_done done, void *arg);
+
 /* Ends the connections that store for another engine; result 0: a row for each. */
 void feed_fence(pg *c, pg_done done, void *arg);
 
