@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "store/advice.h"
 
-enum { REST_MS = 200, MOST_BYTES = 32 << 20, TELL_AGAIN_MS = 10000, UNWELL_MS = 1500 };
+enum { REST_MS = 200, MOST_BYTES = 32 << 20, TELL_AGAIN_MS = 30000, UNWELL_MS = 1500 };
 
 const char *const writer_planner[] = {
     "SET enable_seqscan = off", "SET enable_hashjoin = off", "SET enable_mergejoin = off",

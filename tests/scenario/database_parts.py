@@ -213,7 +213,8 @@ class SmallDisk:
             return False
 
     def fill(self, name):
-        self.do(f"dd if=/dev/zero of={self.folder}/data/{name}/ballast bs=4k 2>/dev/null || true")
+        """Takes what is free there now; PostgreSQL may free more."""
+        self.do(f"dd if=/dev/zero of={self.folder}/data/{name}/ballast bs=4k oflag=append conv=notrunc 2>/dev/null || true")
 
     def make_room(self, name):
         self.do(f"rm {self.folder}/data/{name}/ballast")
