@@ -1,14 +1,18 @@
 """PostgreSQL as it fails: servers that are copied from each other, a way to them that breaks off,
-a disk that is small."""
+a disk that is small; and what the scenarios of these faults share."""
 import glob
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
+import time
 
-from harness import Failed, Postgres, Process, free_port, wait_for
+from harness import PATIENCE, Failed, Postgres, Scenario, frame, free_port, listening, wait_for
+from promises_books import Load, adt, check_books, settled, site
 
 BIN = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
 # PostgreSQL refuses to run as root.
@@ -225,3 +229,92 @@ class SmallDisk:
             wait_for("PostgreSQL to end", lambda: not self.running())
         self.shell.stdin.close()
         self.shell.wait(20)
+
+
+class Site:
+    """One database for all cases, with an engine for each; the books are of all loads so far."""
+
+    def __init__(self, s):
+        self.s = s
+        self.pg = s.postgres()
+        self.nats = s.nats()
+        s.interop("migrate")
+        self.base = s.fhir_demo()
+        self.port = site(s, self.pg, self.base)
+        self.loads = []
+        self.singles = []                # control ids of messages sent one by one, acknowledged
+
+    def load(self, messages=60, connections=6, pause=0.0):
+        self.loads.append(Load(self.port, f"L{len(self.loads)}x", connections, 4, messages, pause))
+        return self.loads[-1]
+
+    def engine(self, **env):
+        """One that gives a statement two seconds; its /readyz is silent for a third of one at most."""
+        engine = self.s.engine(**{"INTEROP_DATABASE_PATIENCE": "2s", **env})
+        wait_for("the listener", lambda: listening(self.port))
+        return engine
+
+    def send(self, *control_ids):
+        """Messages, each on a connection of its own, not yet answered."""
+        clients = []
+        for control_id in control_ids:
+            clients.append(self.s.mllp(self.port))
+            clients[-1].send(frame(adt(control_id, mrn=control_id)))
+        self.singles += control_ids
+        return clients
+
+    def balance(self):
+        settled(self.s, self.pg, 60)
+        for control_id in self.singles:
+            rows = self.pg.value(f"select count(*) n from hl7_messages where message_control_id = '{control_id}'")
+            if rows != 1:
+                self.s.equal(rows, 1, f"{control_id} is stored once")
+        check_books(self.s, self.pg, self.nats, self.base, self.loads, True)
+
+
+def told(engine, event):
+    return [entry for entry in map(json.loads, engine.text().splitlines()) if entry["event"] == event]
+
+
+def not_ready(s, engine, says, seconds=10):
+    """In a while, /readyz is 503 and says why."""
+    seen = []
+
+    def look():
+        ready = engine.get("/readyz")
+        seen[:] = [ready]
+        return ready.status == 503 and says in str(ready.body)
+    try:
+        wait_for("/readyz", look, seconds, 0.05)
+    except Exception:
+        s.equal(seen[0], says, "what /readyz says")
+    s.check(True, f"/readyz is 503 and says: {says}")
+
+
+def refused_or_silent(s, clients, seconds=0.5):
+    """Nobody was told that their message is safe."""
+    for client in clients:
+        client.socket.settimeout(seconds)
+        try:
+            ack = client.receive()
+        except TimeoutError:
+            ack = None
+        s.check(ack is None or ack.code != "AA", "meanwhile there is no positive acknowledgement")
+        client.socket.settimeout(30 * PATIENCE)
+
+
+def answered(s, clients):
+    s.equal([client.receive().code for client in clients], ["AA"] * len(clients), "the acknowledgements come")
+
+
+def run_cases(name, cases):
+    """Those whose names begin with an argument; without one, all."""
+    with Scenario(name) as s:
+        x = Site(s)
+        for case in cases:
+            if sys.argv[1:] and not any(case.__name__.startswith(a) for a in sys.argv[1:]):
+                continue
+            began = time.monotonic()
+            s.say(f"-- {case.__name__}: {' '.join((case.__doc__ or '').split())}")
+            case(x)
+            s.say(f"({time.monotonic() - began:.1f} s)")
