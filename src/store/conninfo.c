@@ -231,18 +231,31 @@ const char *conninfo_advice(const char *text)
         strstr(text, "authentication failed") != NULL)
         return "check user and password of the connection string";
     if (strstr(text, "pg_hba.conf") != NULL) return "let this user connect in pg_hba.conf";
+    if (strstr(text, "not permitted to log in") != NULL) return "let the role log in: ALTER ROLE … LOGIN";
+    if (strstr(text, "permission denied for database") != NULL) return "GRANT CONNECT ON DATABASE … to the role";
+    if (strstr(text, "too many clients") != NULL || strstr(text, "connection slots") != NULL ||
+        strstr(text, "too many connections") != NULL)
+        return "raise max_connections of PostgreSQL or of the role, or lower ingest_connections and result_connections";
+    if (strstr(text, "session is read-only") != NULL || strstr(text, "is in hot standby mode") != NULL)
+        return "no host takes writes: is a standby to be promoted?";
+    if (strstr(text, "is starting up") != NULL || strstr(text, "is shutting down") != NULL ||
+        strstr(text, "recovery mode") != NULL || strstr(text, "not yet accepting") != NULL)
+        return "PostgreSQL is starting, stopping or recovering";
     return "check that PostgreSQL runs there and the connection string is right";
 }
 
 const char *conninfo_error(const PGconn *conn)
 {
     static _Thread_local char line[200];
-    const char *text = PQerrorMessage(conn);
-    size_t n = strcspn(text, "\n");
+    slice rest = slice_of(PQerrorMessage(conn));
+    size_t n = 0;
 
-    if (n >= sizeof line) n = sizeof line - 1;
-    memcpy(line, text, n);
-    line[n] = '\0';
+    while (rest.ptr != NULL) {           /* one for each host; hints begin with a tab */
+        slice text = slice_cut(rest, '\n', &rest);
+        if (text.len == 0 || text.ptr[0] == '\t') continue;
+        n += (size_t)snprintf(line + n, sizeof line - n, "%s%.*s", n == 0 ? "" : "; ", (int)text.len, text.ptr);
+        if (n >= sizeof line) break;
+    }
     return n == 0 ? "connection lost" : line;
 }
 

@@ -14,7 +14,13 @@ from harness import wait_for
 from promises import Session
 
 SEED = int(os.environ.get("SEED") or random.randrange(1 << 32))
+SOON = 1.5                               # s; less than the patience with a statement
 MESSAGES = 150                           # of each of four connections, while connections are cut
+
+
+def backends(pg, name, which="true"):
+    """The processes that serve these connections."""
+    return [row["pid"] for row in pg.rows(f"select pid from pg_stat_activity where application_name like '{name} %' and {which}")]
 
 
 # ---- connections ----------------------------------------------------------------------------------
@@ -23,7 +29,7 @@ def cut(x):
     """Connections end behind the n-th byte of either side, for many n: what was committed is looked up."""
     s, draw = x.s, random.Random(SEED)
     way = Cutter(s, x.pg)
-    engine = x.engine(INTEROP_DATABASE_URL=way.url)
+    engine = x.engine(INTEROP_DATABASE_URL=way.url, INTEROP_DATABASE_PATIENCE="8s")
     load = x.load(messages=MESSAGES, connections=4, pause=0.05)
     cuts = collections.Counter()
     while any(sender.is_alive() for sender in load.senders):
@@ -35,6 +41,19 @@ def cut(x):
     load.finish(s)
     s.say(f"SEED={SEED}: {sum(cuts.values())} cuts: " + ", ".join(f"{n} of {' '.join(what)}" for what, n in sorted(cuts.items())))
     s.check(sum(cuts.values()) >= 20 and len(+cuts) >= 5, "connections were cut at many places")
+    lock = Session(x.pg, "begin; lock table hl7_messages in share mode;")
+    clients = x.send(*[f"cut-{n}" for n in range(8)])
+    waiting = []
+
+    def wait_for_lock():
+        waiting[:] = backends(x.pg, "interop ingest", "wait_event_type = 'Lock'")
+        return waiting
+    wait_for("statements to wait", wait_for_lock)
+    way.cut_now(b"interop ingest")       # PostgreSQL does not look at a connection while a statement waits
+    wait_for("what was left behind to be ended", lambda: not set(waiting) & set(backends(x.pg, "interop ingest")), 3)
+    s.check(True, "a new connection ends what the old one left behind")
+    lock.close()
+    answered(s, clients)
     x.balance()
     engine.stop()
 
@@ -49,7 +68,7 @@ def locked(x):
     lock = Session(x.pg, "begin; lock table hl7_messages in access exclusive mode;")
     time.sleep(0.2)
     acked = load.acked()
-    not_ready(s, engine, "waits for a lock")
+    not_ready(s, engine, "waits for a lock", SOON)
     wait_for("the statement to be ended", lambda: told(engine, "store.batch_waits"))
     s.check("another session holds a lock" in str(told(engine, "store.batch_waits")[0]), "the log says where to look",
             str(told(engine, "store.batch_waits")))
@@ -63,10 +82,6 @@ def locked(x):
     engine.stop()
 
 
-def backends(pg, name):
-    return [row["pid"] for row in pg.rows(f"select pid from pg_stat_activity where application_name like '{name} %'")]
-
-
 def hangs(x):
     """Single processes of PostgreSQL hang, as in a read from a disk that does not answer."""
     s, engine = x.s, x.engine()
@@ -75,7 +90,7 @@ def hangs(x):
         os.kill(pid, signal.SIGSTOP)
     try:
         clients = x.send(*[f"hang-{n}" for n in range(8)])
-        not_ready(s, engine, "PostgreSQL hangs")
+        not_ready(s, engine, "PostgreSQL hangs", SOON)
         answered(s, clients)             # within the clients' patience
         s.check(True, "other connections do what the ones that hang were asked for")
         wait_for("the messages to be processed", lambda: x.pg.value(
@@ -123,7 +138,7 @@ def standby_gone(x):
     x.pg.psql("select pg_reload_conf();")
     wait_for("the setting", lambda: x.pg.value("select current_setting('synchronous_standby_names')") == "nobody")
     clients = x.send(*[f"alone-{n}" for n in range(6)])
-    not_ready(s, engine, "synchronous standby")
+    not_ready(s, engine, "synchronous standby", SOON)
     most = 0
     for _ in range(12):                  # more than twice what it takes to give a connection up
         time.sleep(0.6)

@@ -83,6 +83,7 @@ class Cutter:
 
     def __init__(self, s, pg):
         self.socket_path = os.path.join(pg.socket_folder(), ".s.PGSQL.5432")
+        self.links = []                  # (link, client, server)
         self.armed = None                # (name, of the server's bytes, how many are left, event)
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -97,6 +98,20 @@ class Cutter:
         with self.lock:
             self.armed = [name, answers, after, done]
         return done
+
+    def cut_now(self, name):
+        """All connections of that name end, whatever is under way."""
+        for link, client, server in self.links:
+            if link["name"].startswith(name):
+                self._end(client, server)
+
+    @staticmethod
+    def _end(*ends):
+        for end in ends:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
     def disarm(self):
         with self.lock:
@@ -115,6 +130,7 @@ class Cutter:
                 client.close()
                 continue
             link = {"name": b"", "begin": b""}
+            self.links.append((link, client, server))
             for source, sink, answers in ((client, server, False), (server, client, True)):
                 threading.Thread(target=self._relay, args=(link, source, sink, answers), daemon=True).start()
 
@@ -143,11 +159,7 @@ class Cutter:
                     break
         except OSError:
             pass
-        for end in (source, sink):       # both ways at once, as when a router goes
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        self._end(source, sink)          # both ways at once, as when a router goes
 
 
 class SmallDisk:
@@ -304,7 +316,11 @@ def refused_or_silent(s, clients, seconds=0.5):
 
 
 def answered(s, clients):
-    s.equal([client.receive().code for client in clients], ["AA"] * len(clients), "the acknowledgements come")
+    try:
+        codes = [client.receive().code for client in clients]
+    except TimeoutError:
+        codes = "none in time"
+    s.equal(codes, ["AA"] * len(clients), "the acknowledgements come")
 
 
 def run_cases(name, cases):
