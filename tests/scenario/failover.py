@@ -3,6 +3,7 @@
 is suspended. With a synchronous standby nothing that was acknowledged is lost, and all goes on by
 itself; without one, /readyz and the log say what may be. `failover.py killed` runs that case."""
 import json
+import os
 import signal
 import sys
 import time
@@ -75,10 +76,17 @@ def balance(s, pair, load):
 
 
 def killed(s):
-    """The primary dies."""
+    """The primary dies while the standby is a little behind."""
     pair = Pair(s, "dies")
     load = Load(pair.port, "K", connections=8, patients=5, messages=250, pause=0.02)
-    goes_over(s, pair, load, lambda: pair.primary.stop(signal.SIGKILL), 10)
+
+    def kill():
+        receiver = pair.standby.value("select pid from pg_stat_wal_receiver")
+        os.kill(receiver, signal.SIGSTOP)        # what is committed from here on is not on the standby
+        time.sleep(0.4)
+        pair.primary.stop(signal.SIGKILL)
+        os.kill(receiver, signal.SIGCONT)
+    goes_over(s, pair, load, kill, 10)
     balance(s, pair, load)
     wait_for("/readyz to say what is so now", lambda: pair.engine.get("/readyz").body["failoverSafe"] is False, 10)
     s.check("may lose acknowledged messages" in str(pair.engine.get("/readyz").body) and "store.no_synchronous_standby" in
