@@ -5,11 +5,12 @@ itself; without one, /readyz and the log say what may be. `failover.py killed` r
 import json
 import os
 import signal
+import socket
 import sys
 import time
 
 from database_parts import Server, both
-from harness import PATIENCE, Scenario, wait_for
+from harness import PATIENCE, Scenario, free_port, wait_for
 from promises_books import Load, check_books, settled, site
 
 
@@ -146,7 +147,30 @@ def alone(s):
     pg.stop()
 
 
-CASES = [killed, silent, alone]
+def addresses(s):
+    """Hosts of the connection string that are gone, as a start after a failover finds them: refused, silent, unknown."""
+    pg = Server(s, "there")
+    s.env["INTEROP_OWNER_DATABASE_URL"], s.env["INTEROP_DATABASE_URL"] = pg.owner_url, pg.engine_url
+    s.interop("migrate")
+    hosts = {"refuses": f"127.0.0.1:{free_port()}"}
+    with socket.create_server(("127.0.0.1", 0)) as dumb:
+        hosts["is silent"] = f"127.0.0.1:{dumb.getsockname()[1]}"
+        began = time.monotonic()
+        try:
+            socket.getaddrinfo("gone.invalid", 1)
+        except OSError:
+            hosts["is unknown"] = "gone.invalid"
+        if time.monotonic() - began > 3:
+            hosts.pop("is unknown", None)
+            s.left_out("a name that is unknown: to find that out takes too long here")
+        for what, host in hosts.items():
+            engine = s.engine(INTEROP_DATABASE_URL=f"postgresql://engine@{host},localhost:{pg.port}/interop")
+            s.check(True, f"the first host {what}: ready by the second within {time.monotonic() - engine.started:.1f} s")
+            engine.stop()
+    pg.stop()
+
+
+CASES = [killed, silent, alone, addresses]
 
 
 def main():
