@@ -1,7 +1,7 @@
 /* store/conninfo.c -- host names to addresses, one after the other, then libpq.
  *
  * What libpq gets is a list of places, one for each address of each host. It tries them in their
- * order, with no time limit for one that is silent: whoever gives an attempt up has the next one
+ * order, with no time limit for one that is silent: whoever gives an attempt up lets the next one
  * begin a place further, so that a dead machine does not keep us from the one behind it. A name that
  * is not known any more, as that of a machine which is gone, is left out while others are known. */
 #include "store/conninfo.h"
@@ -24,7 +24,7 @@ struct conninfo {
     PQconninfoOption  *options;          /* NULL when the string is wrong */
     err_info           wrong;
     place              places[MAX_PLACES];
-    size_t             count, first;     /* first: where an attempt begins */
+    size_t             count;
     slice              hosts, ports, port;       /* still to be looked up; the port of the one under way */
     slice              host;
     err_info           unknown;          /* of the last name that is not known */
@@ -169,7 +169,24 @@ void conninfo_resolve(conninfo *i, uv_loop_t *loop,
     uv_timer_start(i->soon, on_soon, 0, 0);
 }
 
-void conninfo_turn(conninfo *i) { i->first++; }
+static const char *or_empty(const char *text) { return text == NULL ? "" : text; }
+
+void conninfo_at(const PGconn *conn, char at[CONNINFO_AT])
+{
+    (void)snprintf(at, CONNINFO_AT, "%s %s %s", or_empty(PQhost(conn)), or_empty(PQhostaddr(conn)), or_empty(PQport(conn)));
+}
+
+size_t conninfo_number(const conninfo *i, const char *at)
+{
+    slice rest, host = slice_cut(slice_of(at), ' ', &rest), address = slice_cut(rest, ' ', &rest);
+
+    for (size_t k = 0; k < i->count; k++) {
+        const place *p = &i->places[k];
+        if (slice_eq(p->host, host) && (p->port.len == 0 || slice_eq(p->port, rest)) &&
+            (p->address[0] == '\0' || slice_is(address, p->address))) return k;
+    }
+    return 0;
+}
 
 bool conninfo_several(const conninfo *i)
 {
@@ -177,7 +194,7 @@ bool conninfo_several(const conninfo *i)
     return i->count > 1 || (host != NULL && strchr(host, ',') != NULL) || (address != NULL && strchr(address, ',') != NULL);
 }
 
-PGconn *conninfo_start(const conninfo *i, uint64_t statement_ms)
+PGconn *conninfo_start(const conninfo *i, size_t first, uint64_t statement_ms)
 {
     const char *keys[12], *values[12], *given = option(i, "options");
     buf hosts = { 0 }, ports = { 0 }, addresses = { 0 }, options = { 0 };
@@ -186,7 +203,7 @@ PGconn *conninfo_start(const conninfo *i, uint64_t statement_ms)
     int n = 0;
 
     for (size_t k = 0; k < i->count; k++) {
-        const place *p = &i->places[(i->first + k) % i->count];
+        const place *p = &i->places[(first + k) % i->count];
         if (k > 0) { buf_putc(&hosts, ','); buf_putc(&ports, ','); buf_putc(&addresses, ','); }
         buf_put(&hosts, p->host);
         buf_put(&ports, p->port);

@@ -20,11 +20,14 @@ void conninfo_free(conninfo *i);
 void conninfo_resolve(conninfo *i, uv_loop_t *loop,
                       void (*done)(void *arg, err e, const err_info *why), void *arg);
 
-/* Begins to connect (PQconnectStartParams). The server ends a statement after `statement_ms`. */
-PGconn *conninfo_start(const conninfo *i, uint64_t statement_ms);
+/* Begins to connect (PQconnectStartParams) with the address of this number, counted around; then come the
+ * others. The server ends a statement after `statement_ms`. */
+PGconn *conninfo_start(const conninfo *i, size_t first, uint64_t statement_ms);
 
-/* An attempt was given up, since the server was silent: the next one begins with another address. */
-void conninfo_turn(conninfo *i);
+/* Where a connection is, to be compared; and the number of that address, 0 when it is none of them. */
+enum { CONNINFO_AT = 400 };
+void conninfo_at(const PGconn *conn, char at[CONNINFO_AT]);
+size_t conninfo_number(const conninfo *i, const char *at);
 bool conninfo_several(const conninfo *i);                /* Is there another? */
 
 /* libpq's last error as one line; never holds the password. Borrowed. */
