@@ -4,12 +4,7 @@
  * Only pg_enter() assigns c->state. The socket can change while libpq connects
  * (it tries one host after the other), so the poll handle is made anew whenever
  * PQsocket does. A callback never closes the poll handle that is calling it:
- * what broke is noted, and the timer takes the connection down from the loop.
- *
- * All connections of one URL are at one server. Where several are named, a failover may leave some that
- * had nothing to do behind: when the old primary wakes up it would still answer them, and what changes
- * nothing there is told to be done. So each follows the one that connected last, and none connects
- * elsewhere while the server of the others answers. */
+ * what broke is noted, and the timer takes the connection down from the loop. */
 #include "store/pg.h"
 
 #include <libpq-fe.h>
@@ -22,6 +17,7 @@
 #include "base/log.h"
 #include "store/advice.h"
 #include "store/conninfo.h"
+#include "store/home.h"
 
 typedef enum { PG_WAITING, PG_RESOLVING, PG_CONNECTING, PG_PREPARING, PG_READY, PG_CLOSED } pg_state;
 
@@ -49,21 +45,9 @@ struct pg_unit {
     void     *arg;
 };
 
-typedef struct home {                    /* where the connections of one URL are; kept until the process ends */
-    struct home *next;
-    char        *url;
-    char         at[CONNINFO_AT];        /* that of the one that connected last; "": none yet */
-    list         members;
-    size_t       further;                /* how many addresses behind it an attempt begins, since they are silent */
-} home;
-
 struct pg {
     pg_state    state;
-    home       *home;
-    char        at[CONNINFO_AT];
-    list        kin;                     /* of home */
-    size_t      further;                 /* home's, when this attempt began */
-    bool        settled;                 /* it is READY where the others are */
+    home_member home;                    /* its heard_ns: also when what is on the wire began to wait */
     uv_loop_t  *loop;
     pg_options  opt;
     conninfo   *info;
@@ -75,7 +59,6 @@ struct pg {
     int         on_wire, waiting;
     uint64_t    backoff_ms;
     uint64_t    patience_ms;
-    uint64_t    heard_ns;                /* the server, or when what is on the wire began to wait */
     bool        overdue;                 /* it was too late when last looked at */
     bool        dying;                   /* lost, the timer will take it down */
     err_info    why;
@@ -153,7 +136,7 @@ size_t pg_waiting(const pg *c) { return (size_t)c->waiting; }
 
 static uint64_t quiet_ms(const pg *c)
 {
-    return list_empty(&c->sent) ? 0 : (clock_ns() - c->heard_ns) / 1000000;
+    return list_empty(&c->sent) ? 0 : (clock_ns() - c->home.heard_ns) / 1000000;
 }
 
 bool pg_answers(const pg *c, err_info *why)
@@ -206,7 +189,7 @@ static void pg_take_down(pg *c)
 {
     list gone;
 
-    c->dying = false;
+    c->dying = c->home.there = false;
     poll_drop(c);
     if (c->conn != NULL) PQfinish(c->conn);
     c->conn = NULL;
@@ -261,7 +244,7 @@ static void pg_pump(pg *c)
         bool ok = true;
 
         list_push(&c->sent, &u->link);
-        if (c->on_wire++ == 0) c->heard_ns = clock_ns();
+        if (c->on_wire++ == 0) c->home.heard_ns = clock_ns();
         any = true;
         for (int i = 0; ok && i < u->count; i++) ok = stmt_send(c, &u->stmts[i]);
         if (!ok || !PQpipelineSync(c->conn)) { pg_lost(c); return; }
@@ -392,7 +375,7 @@ static bool prepare_all(pg *c)
     c->waiting++;
     c->on_wire++;
     list_push(&c->sent, &u->link);
-    c->heard_ns = clock_ns();
+    c->home.heard_ns = clock_ns();
     if (!PQsendQueryParams(c->conn, end_predecessors, 0, NULL, NULL, NULL, NULL, 0)) return false;
     for (int i = 0; c->opt.statements != NULL && c->opt.statements[i] != NULL; i++)
         if (!PQsendPrepare(c->conn, c->opt.statements[i]->name, c->opt.statements[i]->sql, 0, NULL))
@@ -441,7 +424,7 @@ static void on_socket(uv_poll_t *p, int status, int events)
         pg_lost(c);
         return;
     }
-    if (events & UV_READABLE) c->heard_ns = clock_ns();
+    if (events & UV_READABLE) c->home.heard_ns = clock_ns();
     pg_receive(c);
     if (c->dying) return;
     if (c->state == PG_READY) pg_pump(c);
@@ -457,48 +440,6 @@ static void on_resolved(void *arg, err e, const err_info *why)
     pg_enter(c, PG_CONNECTING);
 }
 
-static home *home_of(const char *url)
-{
-    static home *homes;                  /* of the loop's thread, as all here */
-    home *h;
-
-    for (h = homes; h != NULL; h = h->next)
-        if (strcmp(h->url, url) == 0) return h;
-    h = mem_zalloc(sizeof *h);
-    h->url = mem_dup(slice_of(url));
-    list_init(&h->members);
-    h->next = homes;
-    homes = h;
-    return h;
-}
-
-/* Does the server where they are answer one of them? */
-static bool is_held(const home *h)
-{
-    enum { RECENT_MS = 1500 };
-
-    list_each(l, &h->members) {
-        const pg *m = container_of(l, pg, kin);
-        if (m->state == PG_READY && m->settled && !m->dying && strcmp(m->at, h->at) == 0 &&
-            (clock_ns() - m->heard_ns) / 1000000 < RECENT_MS) return true;
-    }
-    return false;
-}
-
-/* False: this server is not the one where the others are, and theirs answers. */
-static bool settle(pg *c)
-{
-    home *h = c->home;
-
-    conninfo_at(c->conn, c->at);
-    c->heard_ns = clock_ns();
-    if (strcmp(c->at, h->at) != 0 && is_held(h)) return false;
-    memcpy(h->at, c->at, sizeof c->at);
-    h->further = 0;
-    c->settled = true;
-    return true;
-}
-
 /* Looked at twice: this process itself may have been held, and the answer be there to be read. */
 static void patrol(pg *c)
 {
@@ -510,7 +451,7 @@ static void patrol(pg *c)
         c->dying = true;
     }
     c->overdue = late;
-    if (!c->dying && strcmp(c->at, c->home->at) != 0) {
+    if (!c->dying && home_moved(&c->home)) {
         (void)err_set(&c->why, ERR_STORE_LOST, "PostgreSQL is at another host now");
         c->dying = true;
     }
@@ -522,7 +463,7 @@ static void on_timer(uv_timer_t *t)
 
     if (!c->dying && c->state == PG_READY) patrol(c);
     if (!c->dying && (c->state == PG_CONNECTING || c->state == PG_PREPARING)) {
-        if (c->state == PG_CONNECTING && c->further == c->home->further && !is_held(c->home)) c->home->further++;
+        if (c->state == PG_CONNECTING) home_silent(&c->home);
         (void)err_set(&c->why, ERR_TIMEOUT, "the database accepts connections, but does not answer");
         c->dying = true;
     }
@@ -544,9 +485,7 @@ static void pg_enter(pg *c, pg_state next)
     case PG_CONNECTING:
         /* PQconnectPoll has no timeout of its own, neither for one place nor for all of them. */
         uv_timer_start(&c->timer, on_timer, conninfo_several(c->info) ? CONNECT_NEXT_MS : CONNECT_MS, 0);
-        c->settled = false;
-        c->further = c->home->further;
-        c->conn = conninfo_start(c->info, conninfo_number(c->info, c->home->at) + c->further, c->patience_ms);
+        c->conn = conninfo_start(c->info, home_begin(&c->home, c->info), c->patience_ms);
         if (c->conn == NULL || PQstatus(c->conn) == CONNECTION_BAD) { pg_lost(c); return; }
         (void)PQsetNoticeReceiver(c->conn, on_notice, c);
         follow_socket(c, PGRES_POLLING_WRITING);
@@ -559,7 +498,7 @@ static void pg_enter(pg *c, pg_state next)
     case PG_READY:
         uv_timer_start(&c->timer, on_timer, PATROL_MS, PATROL_MS);
         c->overdue = false;
-        if (!settle(c)) { pg_lost(c); return; }
+        if (!home_settle(&c->home, c->conn)) { pg_lost(c); return; }
         c->backoff_ms = FIRST_BACKOFF_MS;
         c->why = (err_info){ 0 };
         tell(c, true);
@@ -599,8 +538,7 @@ pg *pg_open(uv_loop_t *loop, const pg_options *options)
     c->socket = -1;
     c->backoff_ms = FIRST_BACKOFF_MS;
     c->patience_ms = patience_ms;
-    c->home = home_of(options->url);
-    list_push(&c->home->members, &c->kin);
+    home_join(&c->home, options->url);
     list_init(&c->queued);
     list_init(&c->sent);
     if (uv_timer_init(loop, &c->timer) != 0) die("uv_timer_init failed");
@@ -638,7 +576,7 @@ void pg_close(pg *c, void (*done)(void *arg), void *arg)
     list_splice(&gone, &c->sent);
     list_splice(&gone, &c->queued);
     c->state = PG_CLOSED;
-    list_remove(&c->kin);
+    home_leave(&c->home);
     c->dying = false;
     poll_drop(c);
     if (c->conn != NULL) PQfinish(c->conn);
