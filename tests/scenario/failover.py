@@ -99,6 +99,7 @@ def killed(s):
 def silent(s):
     """The primary accepts connections and says nothing; later it wakes up, and is not gone back to."""
     s.env["INTEROP_DATABASE_PATIENCE"] = "2s"
+    s.env["INTEROP_INGEST_CONNECTIONS"] = "12"   # more than there are senders: some have nothing to do
     pair = Pair(s, "hangs")
     load = Load(pair.port, "S", connections=6, patients=4, messages=150, pause=0.02)
 
@@ -107,6 +108,9 @@ def silent(s):
         wait_for("/readyz to say so", lambda: pair.engine.answers("/readyz", 503), 5, 0.02)
         s.check("PostgreSQL is not available" in str(pair.engine.get("/readyz").body), "/readyz says that the database is silent")
     goes_over(s, pair, load, suspend, 12)
+    wait_for("idle connections to follow", lambda: pair.standby.value(
+        "select count(*) n from pg_stat_activity where application_name ~ '^interop (ingest|outcome|engine|listen) '") == 16, 10)
+    s.check(True, "connections that had nothing to do have followed")
     pair.primary.held(signal.SIGCONT)
     left = []
 
