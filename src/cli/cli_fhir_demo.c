@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "demo/demo.h"
 #include "engine/config.h"
+#include "store/pg.h"
 
 enum { CONNECTIONS = 4 };
 
@@ -71,6 +72,7 @@ static int run(int argc, char **argv)
     e = config_load(&mem, NULL, &c, &why);
     if (e == ERR_OK) {
         config_apply_log(&c);
+        pg_set_patience((uint64_t)c.database_patience);
         if (database == NULL) database = getenv("INTEROP_DEMO_DATABASE_URL");
         d.url = database != NULL && database[0] != '\0' ? database : c.owner_database_url;
         d.schema = schema;

@@ -30,6 +30,8 @@ static const key keys[] = {
     { "database_url", KIND_TEXT, AT(database_url), "", 0, 0, "postgresql://… of the engine's role" },
     { "owner_database_url", KIND_TEXT, AT(owner_database_url), "", 0, 0,
       "postgresql://… of the role that owns the tables (migrate only)" },
+    { "database_patience", KIND_DURATION, AT(database_patience), "30s", 1000, 3600000,
+      "how long a statement may take; a database that is silent for half as long again is lost" },
     { "http", KIND_ADDRESS, AT(http_host), "127.0.0.1:8080", 0, 0, "where HTTP is served" },
     { "mllp_address", KIND_TEXT, AT(mllp_address), "127.0.0.1", 0, 0, "where connectors listen that name no address" },
     { "nats_url", KIND_TEXT, AT(nats_url), "", 0, 0, "nats://… of the event broker; empty: none" },

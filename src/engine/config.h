@@ -13,6 +13,7 @@
 typedef struct config {
     const char *database_url;            /* of the engine's role; "" when not set */
     const char *owner_database_url;      /* migrate only; "" when not set */
+    int64_t     database_patience;       /* ms that a statement may take */
     const char *http_host;               /* `http`, taken apart */
     uint16_t    http_port;
     const char *mllp_address;            /* of connectors that name none */

@@ -224,7 +224,7 @@ static void on_server(void *arg, err e, const pg_result *results, int count, con
                       "security: name a plain role (interop migrate makes one)");
         return;
     }
-    eng->failover_safe = pg_cell(&results[0], 0, SERVER_STANDBYS).len > 0;
+    pulse_says(eng, pg_cell(&results[0], 0, SERVER_STANDBYS).len > 0);
     if (!pg_cell_bool(&results[0], 0, SERVER_LOCKED)) {
         if (eng->joined) {
             (void)err_set(&eng->fatal, ERR_CONFLICT, "an engine of an older release took this database over while the connection was lost");
@@ -335,6 +335,7 @@ static void on_tick(uv_timer_t *t)
     else if (pg_is_ready(e->feed)) node_begin(e->node);
     node_tick(e->node);
     if (pg_is_ready(e->feed)) intake_again(e);
+    pulse_tick(e);
     if (e->closing) { engine_close_step(e); return; }
     if (e->load_again && pg_is_ready(e->feed)) load_all(e);
     list_each(l, &e->connector_list) connector_tick(container_of(l, connector, link));
@@ -347,8 +348,12 @@ static void on_tick(uv_timer_t *t)
 
 bool engine_ready(const engine *e, err_info *why)
 {
-    if (!pg_is_ready(e->feed) || (e->joined && (!ingest_is_ready(e->in) || !outcome_is_ready(e->out)))) {
-        (void)err_set(why, ERR_STORE, "PostgreSQL is not available%s%s", e->store_why.text[0] == '\0' ? "" : ": ", e->store_why.text);
+    err_info store = { 0 };
+
+    if (!pg_answers(e->feed, &store) ||
+        (e->joined && (!ingest_is_ready(e->in, &store) || !outcome_is_ready(e->out, &store)))) {
+        const char *text = store.text[0] != '\0' ? store.text : e->store_why.text;
+        (void)err_set(why, ERR_STORE, "PostgreSQL is not available%s%s", text[0] == '\0' ? "" : ": ", text);
         return false;
     }
     if (!e->joined || !e->loaded) {
@@ -421,6 +426,7 @@ err engine_open(uv_loop_t *loop, const config *cfg, const char *lua_dir, engine 
     list_init(&e->connector_list);
     list_init(&e->unkept);
     e->hash = digest_begin();
+    pg_set_patience((uint64_t)cfg->database_patience);
     e->feed = pg_open(loop, &(pg_options){ .url = cfg->database_url, .application = "interop engine",
                                            .statements = engine_statements(), .ready = on_feed_ready, .arg = e });
     e->http = fetch_open(loop, CONNECTIONS_PER_HOST);

@@ -42,6 +42,8 @@ struct engine {
     bool          joined;                /* it was a node of this database once: connections are there */
     bool          checked;               /* the server may be worked with, as this connection has seen */
     bool          failover_safe;
+    bool          pulse_asked;
+    unsigned      pulse_ticks;
     bool          checking, told_locked, told_check;
     unsigned      ticks;
     int64_t       begin_seq;             /* the `seq` of what comes is higher */
@@ -103,6 +105,11 @@ void old_pack_ask(connector *c);                         /* reads the next one, 
 
 /* Index a job whose `bytes` and `text` are set. */
 must_check err job_parse(job *j, err_info *why);
+
+/* ---- pulse.c: what may change about the database ---------------------------------------- */
+
+void pulse_tick(engine *e);
+void pulse_says(engine *e, bool failover_safe);          /* tells a change */
 
 /* The statements of the feed connection. */
 const pg_statement *const *engine_statements(void);

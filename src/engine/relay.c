@@ -48,6 +48,7 @@ struct relay {
     size_t       count, left;            /* left: not yet answered */
     unsigned     reads;
     bool         woken, any_failed;
+    uint64_t     told_ns;                /* when the database's error was told */
     uint64_t     handed_ns;              /* when the last event was handed to the thread */
     size_t       handed;                 /* so far; */
     atomic_size_t taken;                 /* of them the thread is done with the memory */
@@ -210,13 +211,24 @@ static void relay_rest(relay *r, uint64_t ms)
     uv_timer_start(&r->timer, on_timer, ms, 0);
 }
 
+/* It is tried again and again; a lost connection is told by others. */
+static void tell(relay *r, err e, const err_info *why)
+{
+    enum { TELL_AGAIN_MS = 10000 };
+
+    if (e != ERR_STORE || (r->told_ns != 0 && clock_ns() - r->told_ns < TELL_AGAIN_MS * 1000000ull)) return;
+    r->told_ns = clock_ns();
+    log_line(LOG_WARN, "relay.waits", log_why(why), log_word("then", "tried again until it succeeds"));
+}
+
 static void on_marked(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
 {
     relay *r = arg;
 
-    (void)results; (void)count; (void)sqlstate; (void)why;
+    (void)results; (void)count; (void)sqlstate;
     failpoint("relay.marked");
     if (r->state == RELAY_CLOSED) return;
+    tell(r, e, why);
     /* Only the next event of each aggregate was read: there may be more of them. */
     relay_rest(r, e != ERR_OK || r->any_failed ? REST_MS : 0);
 }
@@ -325,8 +337,9 @@ static void on_rows(void *arg, err e, const pg_result *results, int count, const
 {
     relay *r = arg;
 
-    (void)count; (void)sqlstate; (void)why;
+    (void)count; (void)sqlstate;
     if (r->state == RELAY_CLOSED) return;
+    tell(r, e, why);
     for (int i = 0; e == ERR_OK && i < pg_rows(&results[1]); i++) {
         event *ev = arena_new(&r->mem, event);
         ev->event_id = arena_dup(&r->mem, pg_cell(&results[1], i, EVENT_ID));
@@ -353,9 +366,11 @@ static void on_pending(void *arg, err e, const pg_result *results, int count, co
     slice (*row)[2];
     slice *ids;
 
-    (void)count; (void)sqlstate; (void)why;
+    (void)count; (void)sqlstate;
     if (r->state == RELAY_CLOSED) return;
-    rows = e == ERR_OK ? (size_t)pg_rows(&results[0]) : 0;
+    tell(r, e, why);
+    if (e != ERR_OK) { relay_rest(r, REST_MS); return; }
+    rows = (size_t)pg_rows(&results[0]);
     if (rows == 0) { relay_rest(r, r->woken ? 0 : POLL_MS); return; }
     row = arena_alloc(&r->mem, sizeof *row * rows);
     ids = arena_array(&r->mem, slice, rows);

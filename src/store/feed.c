@@ -208,6 +208,14 @@ void feed_server(pg *c, pg_done done, void *arg)
     pg_submit(unit, done, arg);
 }
 
+void feed_standbys(pg *c, pg_done done, void *arg)
+{
+    pg_unit *unit = pg_unit_new(c);
+
+    pg_unit_sql(unit, "SELECT current_setting('synchronous_standby_names')", NULL, 0);
+    pg_submit(unit, done, arg);
+}
+
 /* ---- cells ------------------------------------------------------------------------- */
 
 static int hex_digit(char c)

@@ -75,6 +75,9 @@ enum { SERVER_FSYNC, SERVER_PAGES, SERVER_STANDBYS, SERVER_ROLE_UNSAFE, SERVER_L
  * of a release without nodes has alone; a `seq` for what comes next. */
 void feed_server(pg *c, pg_done done, void *arg);
 
+/* result 0: the setting synchronous_standby_names. */
+void feed_standbys(pg *c, pg_done done, void *arg);
+
 /* ---- events ---------------------------------------------------------------------- */
 
 enum { EVENT_TENANT, EVENT_ID, EVENT_SUBJECT, EVENT_PAYLOAD, EVENT_AGGREGATE, EVENT_SEQ };

@@ -25,7 +25,6 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/hash.h"
-#include "base/log.h"
 
 enum { BATCH_ROOM = 512, CONTROL_ID_MAX = 199, PROBE = 16, MAX_CONNECTIONS = 16, CAREFUL_BATCHES = 64 };
 
@@ -366,16 +365,15 @@ static void conflict_over(lane_writer *w, ingest_outcome outcome)
 }
 
 /* The database cannot compare now: the rest goes again from the start, a little later. */
-static void settle_later(lane_writer *w, const err_info *why)
+static void settle_later(lane_writer *w, const char *sqlstate, const err_info *why)
 {
-    log_line(LOG_WARN, "store.compare_waits", log_why(why));
     while (!list_empty(&w->settling)) {
         list *last = w->settling.prev;
         list_remove(last);
         writer_put_front(w->out, container_of(last, write_op, link));
     }
     w->settling_count = 0;
-    writer_rest(w->out);
+    writer_rest(w->out, sqlstate, why);
 }
 
 static void take_row(ingest_op *op, const pg_result *r, int row)
@@ -411,10 +409,10 @@ static void on_found(void *arg, err e, const pg_result *results, int count,
     unsigned free_suffix;
     int rows;
 
-    (void)count; (void)sqlstate;
+    (void)count;
     if (e == ERR_CLOSED) return;                         /* ingest_close has taken the rest */
     if (e == ERR_STORE_LOST) { look_up(w); return; }     /* waits for the connection */
-    if (e != ERR_OK) { settle_later(w, why); return; }
+    if (e != ERR_OK) { settle_later(w, sqlstate, why); return; }
     op = op_of(w->settling.next);
     rows = pg_rows(&results[1]);
     for (int i = 0; i < rows; i++) {
@@ -511,10 +509,10 @@ size_t ingest_waiting(const ingest *s)
     return n;
 }
 
-bool ingest_is_ready(const ingest *s)
+bool ingest_is_ready(const ingest *s, err_info *why)
 {
     for (unsigned i = 0; i < s->count; i++)
-        if (!pg_is_ready(s->lane[i].conn)) return false;
+        if (!pg_answers(s->lane[i].conn, why) || !writer_is_well(s->lane[i].out, why)) return false;
     return true;
 }
 

@@ -71,7 +71,8 @@ void ingest_begin_behind(ingest *s, int64_t seq);
  * `done`: all up to here were handed over, but for those that other processes store. */
 int64_t ingest_floor(const ingest *s);
 
-bool ingest_is_ready(const ingest *s);   /* at least one connection stands */
+/* Every connection stands and answers, and what is put is stored; else `why` (may be NULL) says what is not so. */
+bool ingest_is_ready(const ingest *s, err_info *why);
 
 /* Gives up what was not committed: those operations get no answer (`lost` is called
  * for each), and whoever sent them sends again. Then `done`. */

@@ -284,8 +284,7 @@ outcome *outcome_open(uv_loop_t *loop, const char *url, unsigned connections)
 
     s->count = connections > MAX_CONNECTIONS ? MAX_CONNECTIONS : connections;
     for (unsigned i = 0; i < s->count; i++) {
-        pg_options options = { .url = url, .application = "interop outcome", .statements = statements,
- };
+        pg_options options = { .url = url, .application = "interop outcome", .statements = statements };
         s->lane[i].owner = s;
         s->lane[i].conn = pg_open(loop, &options);
         s->lane[i].out = writer_new(s->lane[i].conn, loop, &kind, &s->lane[i]);
@@ -306,10 +305,10 @@ size_t outcome_waiting(const outcome *s)
     return n;
 }
 
-bool outcome_is_ready(const outcome *s)
+bool outcome_is_ready(const outcome *s, err_info *why)
 {
     for (unsigned i = 0; i < s->count; i++)
-        if (!pg_is_ready(s->lane[i].conn)) return false;
+        if (!pg_answers(s->lane[i].conn, why) || !writer_is_well(s->lane[i].out, why)) return false;
     return true;
 }
 

@@ -75,7 +75,7 @@ typedef struct outcome outcome;
 outcome *outcome_open(uv_loop_t *loop, const char *url, unsigned connections);
 void outcome_put(outcome *s, outcome_op *op);
 size_t outcome_waiting(const outcome *s);
-bool outcome_is_ready(const outcome *s);
+bool outcome_is_ready(const outcome *s, err_info *why);  /* as ingest_is_ready */
 
 /* As ingest_close: `lost` for each that was not committed; it is done again after a restart. */
 void outcome_close(outcome *s, void (*lost)(outcome_op *op), void (*done)(void *arg), void *arg);

@@ -8,16 +8,21 @@
 #include "store/pg.h"
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "store/advice.h"
 #include "store/conninfo.h"
+#include "store/home.h"
 
 typedef enum { PG_WAITING, PG_RESOLVING, PG_CONNECTING, PG_PREPARING, PG_READY, PG_CLOSED } pg_state;
 
-enum { MAX_ON_WIRE = 8, MAX_STATEMENTS = 512, FIRST_BACKOFF_MS = 50, LAST_BACKOFF_MS = 2000, CONNECT_MS = 15000 };
+enum { MAX_ON_WIRE = 8, MAX_STATEMENTS = 512, FIRST_BACKOFF_MS = 50, LAST_BACKOFF_MS = 2000, READ_ONLY_MS = 500,
+       CONNECT_MS = 15000, CONNECT_NEXT_MS = 4000, PATROL_MS = 500 };
 
 typedef struct pg_stmt {
     const char     *name, *sql;          /* name NULL: not prepared */
@@ -42,6 +47,7 @@ struct pg_unit {
 
 struct pg {
     pg_state    state;
+    home_member home;                    /* its heard_ns: also when what is on the wire began to wait */
     uv_loop_t  *loop;
     pg_options  opt;
     conninfo   *info;
@@ -52,6 +58,8 @@ struct pg {
     list        queued, sent;            /* units */
     int         on_wire, waiting;
     uint64_t    backoff_ms;
+    uint64_t    patience_ms;
+    bool        overdue;                 /* it was too late when last looked at */
     bool        dying;                   /* lost, the timer will take it down */
     err_info    why;
     void      (*closed)(void *arg);
@@ -126,6 +134,24 @@ void pg_submit(pg_unit *u, pg_done done, void *arg)
 bool pg_is_ready(const pg *c) { return c->state == PG_READY; }
 size_t pg_waiting(const pg *c) { return (size_t)c->waiting; }
 
+static uint64_t quiet_ms(const pg *c)
+{
+    return list_empty(&c->sent) ? 0 : (clock_ns() - c->home.heard_ns) / 1000000;
+}
+
+bool pg_answers(const pg *c, err_info *why)
+{
+    uint64_t quiet = quiet_ms(c);
+
+    if (c->state == PG_READY && quiet < c->patience_ms / 6) return true;
+    if (why != NULL && c->state == PG_READY)
+        (void)err_set(why, ERR_TIMEOUT, "no answer for %.1f s: PostgreSQL hangs, or waits for a lock, its disk or its "
+                      "synchronous standby", (double)quiet / 1000);
+    else if (why != NULL)
+        *why = c->why;
+    return false;
+}
+
 /* ---- losing and coming back --------------------------------------------------- */
 
 static void tell(pg *c, bool ready)
@@ -163,7 +189,7 @@ static void pg_take_down(pg *c)
 {
     list gone;
 
-    c->dying = false;
+    c->dying = c->home.there = false;
     poll_drop(c);
     if (c->conn != NULL) PQfinish(c->conn);
     c->conn = NULL;
@@ -218,7 +244,7 @@ static void pg_pump(pg *c)
         bool ok = true;
 
         list_push(&c->sent, &u->link);
-        c->on_wire++;
+        if (c->on_wire++ == 0) c->home.heard_ns = clock_ns();
         any = true;
         for (int i = 0; ok && i < u->count; i++) ok = stmt_send(c, &u->stmts[i]);
         if (!ok || !PQpipelineSync(c->conn)) { pg_lost(c); return; }
@@ -233,7 +259,7 @@ static void on_notice(void *arg, const PGresult *res)
 
     /* 'canceling wait for synchronous replication' comes as a warning behind a
      * commit that is not where it was promised to be (promise P1). */
-    if (severity != NULL && strcmp(severity, "WARNING") == 0 && !list_empty(&c->sent))
+    if (c->state == PG_READY && severity != NULL && strcmp(severity, "WARNING") == 0 && !list_empty(&c->sent))
         container_of(c->sent.next, pg_unit, link)->doubtful = true;
 }
 
@@ -268,6 +294,7 @@ static void unit_take(pg_unit *u, PGresult *res)
 static void unit_synced(pg *c)
 {
     pg_unit *u = container_of(list_pop(&c->sent), pg_unit, link);
+    bool read_only = u->failed && strcmp(u->sqlstate, "25006") == 0;
 
     c->on_wire--;
     if (u->doubtful) {
@@ -278,6 +305,12 @@ static void unit_synced(pg *c)
         unit_finish(u, ERR_STORE, &u->why);
     } else {
         unit_finish(u, ERR_OK, &u->why);
+    }
+    /* After a failover perhaps, and the one to write to is found by connecting again. */
+    if (read_only && c->state == PG_READY) {
+        pg_lost(c);
+        c->backoff_ms = READ_ONLY_MS;
+        (void)err_set(&c->why, ERR_STORE_LOST, "PostgreSQL takes no writes: %s", advice_for("25006"));
     }
 }
 
@@ -313,17 +346,24 @@ static void on_prepared(void *arg, err e, const pg_result *results, int count,
 {
     pg *c = arg;
 
-    (void)results; (void)count; (void)sqlstate;
+    (void)results; (void)count;
     if (c->state != PG_PREPARING) return;
     if (e == ERR_OK) {
         pg_enter(c, PG_READY);
-    } else if (e == ERR_STORE) {         /* not migrated, or no right to it */
-        (void)err_set(&c->why, ERR_STORE, "%s: the database is not migrated to this release; run `interop migrate`",
-                      why->text);
+    } else if (e == ERR_STORE) {         /* not migrated, no right to it, a standby, … */
+        const char *advice = advice_for(sqlstate);
+        (void)err_set(&c->why, ERR_STORE, "%s%s%s", why->text, advice == NULL ? "" : ": ", advice == NULL ? "" : advice);
         c->dying = true;
         uv_timer_start(&c->timer, on_timer, 0, 0);
     }
 }
+
+/* What a connection of before left behind may still hold locks, or even begin with what it was sent: it
+ * ends. But not its wait for the standby, behind which nothing is changed any more: what is sent again
+ * waits for that. */
+static const char end_predecessors[] =
+    "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
+    " AND application_name = current_setting('application_name') AND wait_event IS DISTINCT FROM 'SyncRep'";
 
 /* A unit of PREPAREs as SQL text would need quoting; libpq's own message does not. */
 static bool prepare_all(pg *c)
@@ -335,6 +375,8 @@ static bool prepare_all(pg *c)
     c->waiting++;
     c->on_wire++;
     list_push(&c->sent, &u->link);
+    c->home.heard_ns = clock_ns();
+    if (!PQsendQueryParams(c->conn, end_predecessors, 0, NULL, NULL, NULL, NULL, 0)) return false;
     for (int i = 0; c->opt.statements != NULL && c->opt.statements[i] != NULL; i++)
         if (!PQsendPrepare(c->conn, c->opt.statements[i]->name, c->opt.statements[i]->sql, 0, NULL))
             return false;
@@ -382,6 +424,7 @@ static void on_socket(uv_poll_t *p, int status, int events)
         pg_lost(c);
         return;
     }
+    if (events & UV_READABLE) c->home.heard_ns = clock_ns();
     pg_receive(c);
     if (c->dying) return;
     if (c->state == PG_READY) pg_pump(c);
@@ -397,11 +440,30 @@ static void on_resolved(void *arg, err e, const err_info *why)
     pg_enter(c, PG_CONNECTING);
 }
 
+/* Looked at twice: this process itself may have been held, and the answer be there to be read. */
+static void patrol(pg *c)
+{
+    bool late = quiet_ms(c) > c->patience_ms + c->patience_ms / 2;
+
+    if (late && c->overdue) {
+        (void)err_set(&c->why, ERR_TIMEOUT, "no answer for %llu s: PostgreSQL hangs, or waits for its disk or its "
+                      "synchronous standby", (unsigned long long)(quiet_ms(c) / 1000));
+        c->dying = true;
+    }
+    c->overdue = late;
+    if (!c->dying && home_moved(&c->home)) {
+        (void)err_set(&c->why, ERR_STORE_LOST, "PostgreSQL is at another host now");
+        c->dying = true;
+    }
+}
+
 static void on_timer(uv_timer_t *t)
 {
     pg *c = container_of(t, pg, timer);
 
+    if (!c->dying && c->state == PG_READY) patrol(c);
     if (!c->dying && (c->state == PG_CONNECTING || c->state == PG_PREPARING)) {
+        if (c->state == PG_CONNECTING) home_silent(&c->home);
         (void)err_set(&c->why, ERR_TIMEOUT, "the database accepts connections, but does not answer");
         c->dying = true;
     }
@@ -421,18 +483,22 @@ static void pg_enter(pg *c, pg_state next)
         conninfo_resolve(c->info, c->loop, on_resolved, c);
         return;
     case PG_CONNECTING:
-        uv_timer_start(&c->timer, on_timer, CONNECT_MS, 0);      /* PQconnectPoll has no timeout of its own */
-        c->conn = conninfo_start(c->info);
+        /* PQconnectPoll has no timeout of its own, neither for one place nor for all of them. */
+        uv_timer_start(&c->timer, on_timer, conninfo_several(c->info) ? CONNECT_NEXT_MS : CONNECT_MS, 0);
+        c->conn = conninfo_start(c->info, home_begin(&c->home, c->info), c->patience_ms);
         if (c->conn == NULL || PQstatus(c->conn) == CONNECTION_BAD) { pg_lost(c); return; }
         (void)PQsetNoticeReceiver(c->conn, on_notice, c);
         follow_socket(c, PGRES_POLLING_WRITING);
         return;
     case PG_PREPARING:
+        uv_timer_start(&c->timer, on_timer, CONNECT_MS, 0);
         if (PQsetnonblocking(c->conn, 1) != 0 || !PQenterPipelineMode(c->conn) || !prepare_all(c))
             pg_lost(c);
         return;
     case PG_READY:
-        uv_timer_stop(&c->timer);
+        uv_timer_start(&c->timer, on_timer, PATROL_MS, PATROL_MS);
+        c->overdue = false;
+        if (!home_settle(&c->home, c->conn)) { pg_lost(c); return; }
         c->backoff_ms = FIRST_BACKOFF_MS;
         c->why = (err_info){ 0 };
         tell(c, true);
@@ -454,17 +520,25 @@ const char *pg_instance(void)
     return digits;
 }
 
+static uint64_t patience_ms = 30000;
+
+void pg_set_patience(uint64_t ms) { patience_ms = ms; }
+
 pg *pg_open(uv_loop_t *loop, const pg_options *options)
 {
     pg *c = mem_zalloc(sizeof *c);
+    static atomic_uint opened;
     char application[64];
 
     c->loop = loop;
     c->opt = *options;
-    (void)snprintf(application, sizeof application, "%s %s", options->application, pg_instance());
+    (void)snprintf(application, sizeof application, "%s %s %u", options->application, pg_instance(),
+                   atomic_fetch_add(&opened, 1));
     c->info = conninfo_new(options->url, application);
     c->socket = -1;
     c->backoff_ms = FIRST_BACKOFF_MS;
+    c->patience_ms = patience_ms;
+    home_join(&c->home, options->url);
     list_init(&c->queued);
     list_init(&c->sent);
     if (uv_timer_init(loop, &c->timer) != 0) die("uv_timer_init failed");
@@ -502,6 +576,7 @@ void pg_close(pg *c, void (*done)(void *arg), void *arg)
     list_splice(&gone, &c->sent);
     list_splice(&gone, &c->queued);
     c->state = PG_CLOSED;
+    home_leave(&c->home);
     c->dying = false;
     poll_drop(c);
     if (c->conn != NULL) PQfinish(c->conn);

@@ -4,7 +4,9 @@
  * implicit transaction. Units are sent in order, several may be on the wire.
  * The connection comes back by itself when it is lost; a unit that was on the
  * wire then ends with ERR_STORE_LOST (nobody knows whether it committed), one
- * that was not yet sent waits for the new connection.
+ * that was not yet sent waits for the new connection. A server that owes an
+ * answer and is silent for half as long again as it has for a statement is lost
+ * too; what it still runs for the old connection is ended by the new one.
  *
  *   CONNECTING -> PREPARING -> READY --lost--> WAITING (backoff) -> CONNECTING */
 #ifndef STORE_PG_H
@@ -36,12 +38,18 @@ typedef struct pg_options {
 } pg_options;
 
 /* Eight hex digits of this process, the same until it ends: PostgreSQL shows each connection under
- * pg_options.application with them behind. */
+ * pg_options.application with them and a number of its own behind. */
 const char *pg_instance(void);
+
+/* How long a statement may take, for connections opened from here on; 30 s otherwise. */
+void pg_set_patience(uint64_t ms);
 
 pg *pg_open(uv_loop_t *loop, const pg_options *options);
 bool pg_is_ready(const pg *c);
 size_t pg_waiting(const pg *c);          /* units not yet answered */
+
+/* Ready, and what it owes an answer to is not long ago; else `why` (may be NULL) says so. */
+bool pg_answers(const pg *c, err_info *why);
 
 /* A unit and its statements. Parameters are text or binary as in libpq; they
  * are borrowed until the unit ends. */

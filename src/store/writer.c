@@ -13,9 +13,11 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "store/advice.h"
 
-enum { REST_MS = 200, MOST_BYTES = 32 << 20 };
+enum { REST_MS = 200, MOST_BYTES = 32 << 20, TELL_AGAIN_MS = 30000, UNWELL_MS = 1500 };
 
 const char *const writer_planner[] = {
     "SET enable_seqscan = off", "SET enable_hashjoin = off", "SET enable_mergejoin = off",
@@ -31,6 +33,10 @@ struct writer {
     void              *arg;
     list               queued, batch;
     size_t             queued_count, batch_count, solo;
+    uint64_t           failing_ns;       /* since when nothing was committed; 0: all is well */
+    uint64_t           told_ns;
+    char               told[6];          /* the SQLSTATE that was told last */
+    err_info           why;
     uv_timer_t         timer;
     uv_check_t         read;             /* the loop has read all that was there */
     uv_prepare_t       waits;            /* it is about to wait: for what is put by timers */
@@ -93,20 +99,44 @@ static void requeue(writer *w)
     w->batch_count = 0;
 }
 
+static uint64_t ms_since(uint64_t ns) { return (clock_ns() - ns) / 1000000; }
+
 static void rest(writer *w, const char *sqlstate, const err_info *why)
 {
-    log_line(LOG_WARN, "store.batch_waits", log_id("sqlstate", slice_of(sqlstate)), log_why(why),
-             log_int("operations", (int64_t)w->batch_count));
+    const char *advice = advice_for(sqlstate);
+    bool known = w->told_ns != 0 && strcmp(w->told, sqlstate) == 0 && ms_since(w->told_ns) < TELL_AGAIN_MS;
+
+    if (w->failing_ns == 0) w->failing_ns = clock_ns();
+    (void)err_set(&w->why, why->code, "%s%s%s", why->text, advice == NULL ? "" : "; ", advice == NULL ? "" : advice);
+    if (!known) {
+        log_line(LOG_WARN, "store.batch_waits", log_id("sqlstate", slice_of(sqlstate)), log_why(&w->why),
+                 log_int("operations", (int64_t)writer_waiting(w)), log_word("then", "tried again until it succeeds"));
+        w->told_ns = clock_ns();
+        (void)slice_cstr(slice_of(sqlstate), w->told, sizeof w->told);
+    }
     requeue(w);
     w->state = WRITER_RESTING;
     uv_timer_start(&w->timer, on_rested, REST_MS, 0);
 }
 
-void writer_rest(writer *w)
+void writer_rest(writer *w, const char *sqlstate, const err_info *why)
 {
-    if (w->state != WRITER_RESUMING) return;
-    w->state = WRITER_RESTING;
-    uv_timer_start(&w->timer, on_rested, REST_MS, 0);
+    if (w->state == WRITER_RESUMING) rest(w, sqlstate, why);
+}
+
+bool writer_is_well(const writer *w, err_info *why)
+{
+    if (w->failing_ns == 0 || ms_since(w->failing_ns) < UNWELL_MS) return true;
+    if (why != NULL) (void)err_set(why, ERR_STORE, "%s", w->why.text);
+    return false;
+}
+
+/* What was told is over. */
+static void recover(writer *w)
+{
+    if (w->failing_ns != 0 && ms_since(w->failing_ns) >= UNWELL_MS)
+        log_line(LOG_INFO, "store.batch_goes_on", log_int("ms", (int64_t)ms_since(w->failing_ns)));
+    w->failing_ns = 0;
 }
 
 bool writer_rows_fault(const char *sqlstate)
@@ -133,6 +163,7 @@ static void on_answered(void *arg, err e, const pg_result *results, int count,
         writer_send(w);
     } else if (e == ERR_STORE && writer_rows_fault(sqlstate) && w->batch_count == 1) {
         w->batch_count = 0;
+        recover(w);
         w->kind->refused(w->arg, container_of(list_pop(&w->batch), write_op, link), sqlstate, why);
         w->state = WRITER_IDLE;
         writer_send(w);
@@ -149,6 +180,7 @@ static void on_answered(void *arg, err e, const pg_result *results, int count,
 void writer_resume(writer *w)
 {
     if (w->state != WRITER_RESUMING) return;
+    recover(w);
     w->state = WRITER_IDLE;
     writer_send(w);
 }

@@ -4,7 +4,8 @@
  * - An error that lies in a row (SQLSTATE class 22 or 23) makes the batch go
  *   again one operation at a time: only the bad one fails.
  * - An error that lies in the database (disk full, deadlock, shutdown, a missing
- *   right) makes the batch wait and go again as it is; nothing is given up.
+ *   right) makes the batch wait and go again as it is; nothing is given up. It is
+ *   told once in a while, however often it is tried.
  * - A lost connection makes it go again too, and the commit may have happened:
  *   so every operation must be one that can be repeated. */
 #ifndef STORE_WRITER_H
@@ -50,7 +51,12 @@ writer *writer_new(pg *conn, uv_loop_t *loop, const writer_kind *kind, void *arg
 void writer_put(writer *w, write_op *op);
 void writer_put_front(writer *w, write_op *op);          /* before all that waits */
 void writer_resume(writer *w);
-void writer_rest(writer *w);                             /* the same, after a pause */
+/* The same after a pause: the database could not answer what `committed` had to ask. */
+void writer_rest(writer *w, const char *sqlstate, const err_info *why);
+
+/* False when the database has refused what is to be written for a while; `why` (may be NULL) says what and
+ * what to do. */
+bool writer_is_well(const writer *w, err_info *why);
 size_t writer_waiting(const writer *w);                  /* operations not yet completed */
 
 /* The operations that never ended go to `left`; the connection is closed right behind. */

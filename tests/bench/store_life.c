@@ -115,7 +115,7 @@ int main(int argc, char **argv)
     if (uv_loop_init(&loop) != 0) return 1;
     messages = ingest_open(&loop, argv[1], CONNECTIONS, NULL, NULL);
     outcomes = outcome_open(&loop, argv[1], CONNECTIONS);
-    while (!ingest_is_ready(messages) || !outcome_is_ready(outcomes)) uv_run(&loop, UV_RUN_ONCE);
+    while (!ingest_is_ready(messages, NULL) || !outcome_is_ready(outcomes, NULL)) uv_run(&loop, UV_RUN_ONCE);
 
     life *lives = calloc(WINDOW, sizeof *lives);
     if (lives == NULL) return 1;

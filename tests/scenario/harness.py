@@ -28,6 +28,7 @@ import threading
 import time
 import traceback
 import urllib.error
+import urllib.parse
 import urllib.request
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
@@ -159,6 +160,9 @@ class Postgres:
             if time.monotonic() > end:
                 raise Failed(f"PostgreSQL does not start:\n{self.process.tail()}")
             time.sleep(0.2)
+
+    def socket_folder(self):
+        return urllib.parse.unquote(self.owner_url.partition("host=")[2].partition("&")[0])
 
     def ready(self):
         return subprocess.run(["psql", self.owner_url, "-XAtqc", "select 1"], stdin=subprocess.DEVNULL,

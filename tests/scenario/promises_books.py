@@ -85,9 +85,9 @@ class Sender(threading.Thread):
 
 class Load:
     """Several senders, each with patients of its own whose story it tells in order:
-    the family name counts up, the visit is one."""
+    the family name counts up, the visit is one. `pause`: of each sender, before each message."""
 
-    def __init__(self, port, prefix, connections=6, patients=5, messages=150, hosts=("127.0.0.1",)):
+    def __init__(self, port, prefix, connections=6, patients=5, messages=150, hosts=("127.0.0.1",), pause=0):
         self.last = {}                   # MRN -> family name of its last message
         self.visits = {}
         self.senders = []
@@ -99,7 +99,7 @@ class Load:
                 self.last[mrn] = family
                 self.visits[mrn] = f"V{mrn}"
                 todo.append((control_id, lambda when, i=control_id, m=mrn, f=family, e="A01" if n < patients else "A08":
-                             adt(i, m, f, e, when, visit=f"V{m}")))
+                             (time.sleep(pause), adt(i, m, f, e, when, visit=f"V{m}"))[1]))
             # One message at a time as most senders do, and several on one connection as some do.
             self.senders.append(Sender(port, todo, 1 if c % 2 == 0 else 8, hosts[c % len(hosts):] + hosts[:c % len(hosts)]))
         self.total = connections * messages
