@@ -154,7 +154,7 @@ def disk_full(x):
     wait_for("the listener", lambda: listening(port))
     loads = []
     for disk, says in (("base", "No space left on device"), ("pg_wal", "PostgreSQL is not available")):
-        loads.append(Load(port, f"D{disk[0]}", 6, 4, 60, 0.01))
+        loads.append(Load(port, f"D{disk[0]}", 6, 4, 60, pause=0.01))
         load = loads[-1]
         wait_for("load", lambda: load.acked() > load.total // 5)
         small.fill(disk)

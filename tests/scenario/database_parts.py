@@ -257,7 +257,7 @@ class Site:
         self.singles = []                # control ids of messages sent one by one, acknowledged
 
     def load(self, messages=60, connections=6, pause=0.0):
-        self.loads.append(Load(self.port, f"L{len(self.loads)}x", connections, 4, messages, pause))
+        self.loads.append(Load(self.port, f"L{len(self.loads)}x", connections, 4, messages, pause=pause))
         return self.loads[-1]
 
     def engine(self, **env):
