@@ -50,7 +50,7 @@ struct connector {
     int64_t     epoch;                   /* of the lease by which this node runs it; 0: it does not */
     int64_t     taken;                   /* the lease that was taken and is not yet acted upon; 0: none */
     bool        holds;                   /* the lease is this node's, whether it runs the connector or not */
-    bool        take_again;              /* it is to be taken, or it is not known whether it was */
+    bool        take_again, taking;      /* it is to be taken, or it is not known whether it was; the database is asked */
     bool        leaving, told_to_leave;  /* another node is to have it */
     uint64_t    leave_by_ms;             /* clock_boot_ms */
     struct heard writers[32];

@@ -193,7 +193,7 @@ static void on_earlier(void *arg, err e, const pg_result *results, int count, co
         if (c->taken != 0 && !c->closing) connector_own(c, c->taken);
         c->taken = 0;
     }
-    if (n->again) node_soon(n);
+    node_soon(n);                        /* there may be more to take */
 }
 
 static void on_taken(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
@@ -210,7 +210,10 @@ static void on_taken(void *arg, err e, const pg_result *results, int count, cons
         c->taken = pg_cell_int(&results[0], i, 1);
         n->taking = true;
     }
-    list_each(l, &n->e->connector_list) container_of(l, connector, link)->take_again = false;
+    list_each(l, &n->e->connector_list) {
+        connector *c = container_of(l, connector, link);
+        if (c->taking) c->take_again = false;
+    }
     if (!n->taking) return;
     n->moment[0] = '\0';
     n->looks = 0;
@@ -224,14 +227,13 @@ static void take(this_node *n)
 
     if (n->taking) return;
     list_each(l, &n->e->connector_list) {
-        const connector *c = container_of(l, connector, link);
-        if (c->take_again && c->epoch == 0 && !c->closing && !connector_busy(c) && count < TAKE_AT_ONCE)
-            ids[count++] = id_slice(&c->connector_id);
+        connector *c = container_of(l, connector, link);
+        c->taking = c->take_again && c->epoch == 0 && !c->closing && !connector_busy(c) && count < TAKE_AT_ONCE;
+        if (c->taking) ids[count++] = id_slice(&c->connector_id);
     }
     if (count == 0) return;
     failpoint("node.before_take");
     n->taking = true;
-    n->again |= count == TAKE_AT_ONCE;
     nodes_take(n->e->feed, id_slice(&n->node_id), ids, count, on_taken, n);
 }
 
@@ -297,8 +299,11 @@ static void on_left(void *arg, err e, const pg_result *results, int count, const
 static void bury_neighbours(this_node *n, const pg_result *r)
 {
     for (int i = 0; i < pg_rows(r); i++) {
-        if (!process_gone((int)pg_cell_int(r, i, NEIGHBOUR_PID), pg_cell_int(r, i, NEIGHBOUR_SINCE))) continue;
-        log_line(LOG_WARN, "node.gone", log_id("nodeId", pg_cell(r, i, NEIGHBOUR_ID)),
+        int pid = (int)pg_cell_int(r, i, NEIGHBOUR_PID);
+        int64_t since = pg_cell_int(r, i, NEIGHBOUR_SINCE);
+        bool former = pid == n->self.pid && since == n->self.since;      /* of this process: it joined and did not hear so */
+        if (!former && !process_gone(pid, since)) continue;
+        if (!former) log_line(LOG_WARN, "node.gone", log_id("nodeId", pg_cell(r, i, NEIGHBOUR_ID)),
                  log_word("means", "its process ended without a word; its connectors are taken over"));
         nodes_leave(n->e->feed, pg_cell(r, i, NEIGHBOUR_ID), on_left, n);
     }
@@ -328,8 +333,8 @@ static void on_beat(void *arg, err e, const pg_result *results, int count, const
 
 void node_soon(this_node *n)
 {
-    n->again = n->beating || n->taking;
-    if (n->again || n->state != NODE_IN || n->e->closing || !n->e->loaded) return;
+    n->again = n->beating;
+    if (n->beating || n->state != NODE_IN || n->e->closing || !n->e->loaded) return;
     failpoint("node.before_beat");
     n->beating = true;
     n->asked_ms = clock_boot_ms();

@@ -116,22 +116,43 @@ def listens(host, port):
         return link.connect_ex((host, port)) == 0
 
 
+def open_transaction(x, instance):
+    """What looks like a transaction of that process that stores results, and does not end."""
+    session = subprocess.Popen(["psql", x.pg.engine_url, "-XAtq"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PGAPPNAME": f"interop outcome {instance}"})
+    session.stdin.write("begin; select 1;\n")
+    session.stdin.flush()
+    wait_for("the transaction", lambda: x.pg.value("select count(*) n from pg_stat_activity where state = 'idle in transaction' "
+                                                   f"and application_name = 'interop outcome {instance}'"))
+    return session
+
+
+def long_transaction(x):
+    """A node that takes over waits for the transactions of living nodes, however long, and renews its leases meanwhile."""
+    s, n = x.s, x.holder()
+    other = x.engines[1 - n]
+    session = open_transaction(x, x.pg.value(f"select instance from interop_nodes where pid = {other.pid}"))
+    x.engines[n].kill()
+    wait_for("the other to take over", lambda: x.holder() == 1 - n, 12, 0.02)
+    time.sleep(6)                        # longer than a lease
+    s.equal((other.metric("interop_connector_owned", tenant="north"), "node.fenced" in other.text()), (0, False), "it waits, and is not fenced")
+    session.communicate()
+    wait_for("it to run the connector", lambda: other.metric("interop_connector_owned", tenant="north") == 1, 5)
+    x.engines[n] = x.start(n)
+
+
 def killed(x):
     """kill -9 of the node that runs the connector, under load; a transaction of a writer that is gone is in the way."""
     s = x.s
     sending = x.under_load()
     n = x.holder()
-    hung = subprocess.Popen(["psql", x.pg.engine_url, "-XAtq"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PGAPPNAME": "interop outcome 0badcafe"})
-    hung.stdin.write("begin; select 1;\n")
-    hung.stdin.flush()
+    hung = open_transaction(x, "0badcafe")
     x.engines[n].kill()
     begun = time.monotonic()
     wait_for("the other to take over", lambda: x.holder() == 1 - n, 12, 0.02)
     s.say(f"the other node took over {time.monotonic() - begun:.2f} s after the kill")
     wait_for("it to end the hung transaction", lambda: "node.fences" in x.engines[1 - n].text(), 10)
-    hung.stdin.close()
-    hung.wait()
+    hung.communicate()
     x.finish(sending)
     x.engines[n] = x.start(n)
     wait_for("the connectors to be divided again", lambda: min(x.owned(0), x.owned(1)) > 0, 20)
@@ -208,7 +229,7 @@ def stops(x):
     x.engines[n] = x.start(n)
 
 
-CASES = [divided, acknowledged_then_sent_to_the_other, changes_reach_all, killed, hangs, stops, stale_requests]
+CASES = [divided, acknowledged_then_sent_to_the_other, changes_reach_all, killed, long_transaction, hangs, stops, stale_requests]
 
 
 def main():
