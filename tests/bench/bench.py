@@ -7,6 +7,8 @@
   idle       memory, connections held, time to ready
   containment  a tenant's p99 while others' scripts attack, beside 1.5 times its own alone and one budget
   all        all of these
+  crash      200,000 messages while engines, PostgreSQL, the broker and the FHIR service die again and again, and
+             the books afterwards; SEED draws the same faults again
 
 The engine, PostgreSQL (fsync on, every index) and the load share this machine. The limit is
 what the same machine gives in the same run when nothing else is done: what it is stands
@@ -14,6 +16,7 @@ beside it. --smoke takes short runs, to see that the benches work.
 """
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -313,6 +316,21 @@ def containment(bench):
         engine.stop()
 
 
+def crash(bench):
+    env = {**os.environ, "MESSAGES": "2400" if bench.smoke else "200000"}
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "scenario", "chaos.py")
+    said = []
+    with subprocess.Popen(["/usr/bin/python3", script], env=env, stdout=subprocess.PIPE, text=True) as run:
+        for line in run.stdout:
+            said.append(line)
+            print(line, end="", file=sys.stderr, flush=True)
+    if run.returncode != 0:
+        raise Failed("the books do not balance")
+    faults, seconds, again = re.search(r"(\d+) faults in (\d+) s, (\d+) messages sent again", "".join(said)).groups()
+    bench.figure("crash", "messages_per_s", int(env["MESSAGES"]) / int(seconds), "1/s", None,
+                 f"through {faults} faults, {again} messages sent again, none lost, doubled or out of order")
+
+
 BENCHES = {"parse": parse, "map": mapped, "ack": ack, "pipeline": pipeline, "idle": idle, "containment": containment}
 
 
@@ -321,12 +339,12 @@ def main():
     flags = [arg for arg in sys.argv[1:] if arg.startswith("--")]
     if names == ["all"]:
         names = list(BENCHES)
-    if not names or any(n not in BENCHES for n in names) or any(f not in ("--json", "--smoke") for f in flags):
+    if not names or any(n not in BENCHES and n != "crash" for n in names) or any(f not in ("--json", "--smoke") for f in flags):
         print(__doc__.strip(), file=sys.stderr)
         return 2
     bench = Bench("--json" in flags, "--smoke" in flags)
     for name in names:
-        BENCHES[name](bench)
+        (crash if name == "crash" else BENCHES[name])(bench)
     return 0
 
 

@@ -607,11 +607,12 @@ class Scenario:
             engine.wait_ready()
         return engine
 
-    def fhir_demo(self, *args):
-        """The demo FHIR store on a port of its own; returns its base URL."""
-        port = free_port()
+    def fhir_demo(self, *args, port=None):
+        """The demo FHIR store on a port of its own; returns its base URL. The process is `self.demo`."""
+        port = port or free_port()
         demo = Process("interop fhir-demo", [BINARY, "fhir-demo", "--http", f"127.0.0.1:{port}", *args], self.log("fhir-demo"),
                        self.env)
+        self.demo = demo
         self.parts.append(lambda: demo.end(signal.SIGTERM) if demo.running() else None)
         base = f"http://127.0.0.1:{port}/fhir"
 
