@@ -16,7 +16,6 @@ enum { MAX_CONNECTIONS = 16, MAX_SCHEMA = 40, TRIES = 8 };
 typedef struct member {                  /* a connection of the pool */
     demo_store *store;
     pg         *conn;
-    bool        ready;
 } member;
 
 struct demo_store {
@@ -89,7 +88,7 @@ bool demo_store_ready(const demo_store *s)
 {
     if (!s->installed) return false;
     for (int i = 0; i < s->opened; i++) {
-        if (s->pool[i].ready) return true;
+        if (pg_is_ready(s->pool[i].conn)) return true;
     }
     return false;
 }
@@ -113,7 +112,7 @@ static void on_member_ready(void *arg, bool ready, const err_info *why)
 {
     member *m = arg;
 
-    m->ready = ready;
+    (void)ready;
     tell(m->store, why);
 }
 
@@ -221,7 +220,8 @@ static pg *least_busy(const demo_store *s)
 
     for (int i = 1; i < s->opened; i++) {
         const member *m = &s->pool[i];
-        if (m->ready != best->ready ? m->ready : pg_waiting(m->conn) < pg_waiting(best->conn)) best = m;
+        bool ready = pg_is_ready(m->conn);
+        if (ready != pg_is_ready(best->conn) ? ready : pg_waiting(m->conn) < pg_waiting(best->conn)) best = m;
     }
     return best->conn;
 }

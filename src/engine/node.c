@@ -22,7 +22,7 @@
 enum {
     LEASE_MS = 5000, GRACE_MS = 2000,
     MARGIN_MS = 300,                     /* from the look at the lease to the first byte on the wire */
-    LOOK_MS = 10, FENCE_AFTER = 50,      /* looks at earlier transactions; of those, before they are ended */
+    LOOK_MS = 10, FENCE_AFTER = 200,     /* looks at earlier transactions; of those, before they are ended */
     LEAVE_MS = 5000,                     /* for a connector that another node is to have to end what it began */
     TAKE_AT_ONCE = 200
 };

@@ -131,7 +131,7 @@ void pg_submit(pg_unit *u, pg_done done, void *arg)
     if (c->state == PG_READY) pg_pump(c);
 }
 
-bool pg_is_ready(const pg *c) { return c->state == PG_READY; }
+bool pg_is_ready(const pg *c) { return c->state == PG_READY && !c->dying; }
 size_t pg_waiting(const pg *c) { return (size_t)c->waiting; }
 
 static uint64_t quiet_ms(const pg *c)

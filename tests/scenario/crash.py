@@ -13,7 +13,7 @@ MESSAGES = 60 if SANITIZED else 400      # of each connection
 
 def late_commit(s, pg, port, engine):
     """A commit that outlives its engine is read back by the next one."""
-    pg.psql("create function test_slow() returns trigger language plpgsql as $$ begin perform pg_sleep(2); return null; end $$;"
+    pg.psql("create function test_slow() returns trigger language plpgsql as $$ begin perform pg_sleep(1); return null; end $$;"
             " create trigger test_slow after insert on hl7_messages for each statement execute function test_slow()")
     client = s.mllp(port)
     client.send(frame(adt("LATE1", mrn="LATE1")))
