@@ -110,23 +110,21 @@ def enhanced(x):
 
 def elsewhere(x):
     """Another node runs the connector: its sender here is told all the same."""
-    s, client = x.s, x.open("far", "delivered")
-    x.service.be("far", "pass")
-    held = ("select n.pid from interop_leases l join interop_nodes n on n.id = l.node_id where l.tenant_id = 'far'")
-    s.equal(x.ask(client, adt("far-0", "F0"))[0].code, "AA", "while it is run here")
-    client.close()
-    others = []
-    while not others or x.pg.value(held) == x.engine.pid:                # which is to have it follows from the ids
-        others.append(s.engine(INTEROP_MLLP_ADDRESS=f"127.0.0.{len(others) + 2}"))
-        time.sleep(2.5)
-        if len(others) == 6:
-            raise Failed("no node is to have it")
-    client = s.mllp(x.port)
-    for n in range(1, 6):
+    s = x.s
+    ports = {}
+    for n in range(12):                  # which node is to have one follows from the ids: all of them stay here once in 4096 times
+        x.open(f"far{n}", "delivered").close()
+        ports[f"far{n}"] = x.port
+    other = s.engine(INTEROP_MLLP_ADDRESS="127.0.0.2")
+    held = ("select l.tenant_id tenant from interop_leases l join interop_nodes n on n.id = l.node_id "
+            f"where n.pid = {other.pid} and l.tenant_id like 'far%'")
+    wait_for("the other node to run some of them", lambda: x.pg.rows(held), 30)
+    tenant = x.pg.rows(held)[0]["tenant"]
+    client = s.mllp(ports[tenant])
+    for n in range(5):
         answer, took = x.ask(client, adt(f"far-{n}", "F1"))
-        s.check(answer.code == "AA" and took < 3, f"while another does ({took:.2f} s)", repr(answer))
-    for other in others:
-        other.stop()
+        s.check(answer.code == "AA" and took < 5, f"while another does ({took:.2f} s)", repr(answer))
+    other.stop()
 
 
 def stops(x):
