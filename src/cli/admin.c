@@ -98,3 +98,24 @@ void admin_print(const buf *line)
     (void)fwrite(line->ptr, 1, line->len, stdout);
     (void)putchar('\n');
 }
+
+int admin_read(const cli_command *cmd, int argc, char **argv, bool tenant_needed, err (*read)(admin *a, void *rows),
+               void (*print)(admin *a, const void *rows), void *rows)
+{
+    admin_options o = { NULL, NULL, NULL };
+    const cli_option options[] = { ADMIN_OPTIONS(o) };
+    const char *words[1];
+    int word_count, code;
+    admin a;
+
+    if (!cli_parse_options(cmd, argc, argv, options, countof(options), words, 0, &word_count)) return EXIT_USAGE;
+    if (admin_open(&a, cmd, &o, tenant_needed, &code)) {
+        err e = db_begin(a.db, a.tenant, &a.why);
+        if (e == ERR_OK) e = read(&a, rows);
+        if (e == ERR_OK) e = db_commit(a.db, &a.why);
+        if (e == ERR_OK) print(&a, rows);
+        code = admin_end(&a, e);
+    }
+    admin_close(&a);
+    return code;
+}

@@ -39,6 +39,11 @@ must_check bool admin_open(admin *a, const cli_command *cmd, const admin_options
 int admin_end(admin *a, err e);
 void admin_close(admin *a);
 
+/* A verb that only reads and takes only the common options: `read` within a transaction (for the tenant, if
+ * one was named), then `print`. Both get `rows`. */
+int admin_read(const cli_command *cmd, int argc, char **argv, bool tenant_needed, err (*read)(admin *a, void *rows),
+               void (*print)(admin *a, const void *rows), void *rows);
+
 /* A whole number option: `standard` when it was not given. */
 must_check bool admin_int(const admin *a, const char *name, const char *text, int64_t standard, int64_t least,
                           int64_t most, int64_t *out);

@@ -31,13 +31,16 @@ static void print_json(const node_row *n)
 
 static slice seconds(slice time) { return (slice){ time.ptr, time.len < 19 ? time.len : 19 }; }
 
-static void print_list(admin *a, const node_row *rows, size_t count)
+typedef struct listed { node_row *rows; size_t count; } listed;
+
+static void print_list(admin *a, const void *rows)
 {
+    const listed *l = rows;
     static const char *const heads[] = { "STARTED", "NODE", "NAME", "RELEASE", "CONNECTORS", "LEASES" };
     table *t = table_new(&a->mem, heads, countof(heads));
 
-    for (size_t i = 0; i < count; i++) {
-        const node_row *n = &rows[i];
+    for (size_t i = 0; i < l->count; i++) {
+        const node_row *n = &l->rows[i];
         if (a->json) { print_json(n); continue; }
         table_add(t, seconds(n->started_at));
         table_add(t, n->id);
@@ -47,30 +50,19 @@ static void print_list(admin *a, const node_row *rows, size_t count)
         table_add(t, n->expired ? slice_lit("EXPIRED") : slice_lit("held"));
     }
     if (a->json) return;
-    if (count == 0) (void)puts("no engine runs");
+    if (l->count == 0) (void)puts("no engine runs");
     else table_print(t);
+}
+
+static err read_list(admin *a, void *rows)
+{
+    listed *l = rows;
+    return nodes_list(a->db, &a->mem, &l->rows, &l->count, &a->why);
 }
 
 static int run_list(int argc, char **argv)
 {
-    admin_options o = { NULL, NULL, NULL };
-    const cli_option options[] = { ADMIN_OPTIONS(o) };
-    const char *words[1];
-    int word_count, code;
-    node_row *rows;
-    size_t count;
-    admin a;
-
-    if (!cli_parse_options(&verbs[0], argc, argv, options, countof(options), words, 0, &word_count)) return EXIT_USAGE;
-    if (admin_open(&a, &verbs[0], &o, false, &code)) {
-        err e = db_begin(a.db, SLICE_NONE, &a.why);
-        if (e == ERR_OK) e = nodes_list(a.db, &a.mem, &rows, &count, &a.why);
-        if (e == ERR_OK) e = db_commit(a.db, &a.why);
-        if (e == ERR_OK) print_list(&a, rows, count);
-        code = admin_end(&a, e);
-    }
-    admin_close(&a);
-    return code;
+    return admin_read(&verbs[0], argc, argv, false, read_list, print_list, &(listed){ NULL, 0 });
 }
 
 static int run(int argc, char **argv) { return cli_verbs(&cli_node, verbs, countof(verbs), argc, argv); }

@@ -137,13 +137,16 @@ static slice names_of(arena *mem, slice array)
     return buf_slice(&out);
 }
 
-static void print_list(admin *a, const pack_row *rows, size_t count)
+typedef struct listed { pack_row *rows; size_t count; } listed;
+
+static void print_list(admin *a, const void *rows)
 {
+    const listed *l = rows;
     static const char *const heads[] = { "PUSHED", "NAME", "VERSION", "DIGEST", "BYTES", "CONNECTORS" };
     table *t = table_new(&a->mem, heads, countof(heads));
 
-    for (size_t i = 0; i < count; i++) {
-        const pack_row *p = &rows[i];
+    for (size_t i = 0; i < l->count; i++) {
+        const pack_row *p = &l->rows[i];
         if (a->json) {
             buf line = buf_in(&a->mem);
             pack_json(&line, p);
@@ -158,30 +161,19 @@ static void print_list(admin *a, const pack_row *rows, size_t count)
         table_add(t, names_of(&a->mem, p->connectors));
     }
     if (a->json) return;
-    if (count == 0) (void)puts("no packs");
+    if (l->count == 0) (void)puts("no packs");
     else table_print(t);
+}
+
+static err read_list(admin *a, void *rows)
+{
+    listed *l = rows;
+    return packs_list(a->db, &a->mem, &l->rows, &l->count, &a->why);
 }
 
 static int run_list(int argc, char **argv)
 {
-    admin_options o = { NULL, NULL, NULL };
-    const cli_option options[] = { ADMIN_OPTIONS(o) };
-    const char *words[1];
-    int word_count, code;
-    pack_row *rows;
-    size_t count;
-    admin a;
-
-    if (!cli_parse_options(&verbs[1], argc, argv, options, countof(options), words, 0, &word_count)) return EXIT_USAGE;
-    if (admin_open(&a, &verbs[1], &o, true, &code)) {
-        err e = db_begin(a.db, a.tenant, &a.why);
-        if (e == ERR_OK) e = packs_list(a.db, &a.mem, &rows, &count, &a.why);
-        if (e == ERR_OK) e = db_commit(a.db, &a.why);
-        if (e == ERR_OK) print_list(&a, rows, count);
-        code = admin_end(&a, e);
-    }
-    admin_close(&a);
-    return code;
+    return admin_read(&verbs[1], argc, argv, true, read_list, print_list, &(listed){ NULL, 0 });
 }
 
 static int run(int argc, char **argv) { return cli_verbs(&cli_pack, verbs, countof(verbs), argc, argv); }

@@ -30,43 +30,49 @@ static bool is_enhanced(ack_mode mode, const hl7_head *about)
     return about->accept_ack.len > 0 || about->application_ack.len > 0;
 }
 
-void answer_write(buf *out, ack_mode mode, const hl7_head *about, const answer *a)
+/* Where only one of MSH-15 and MSH-16 is valued, the other means NE (2.9.2). A connector that is
+ * set to enhanced mode gives CA to who asks for nothing. */
+static bool accept_wanted(ack_mode mode, const hl7_head *about, bool positive)
 {
-    static const hl7_ack_code application[] = { HL7_AA, HL7_AR, HL7_AE }, commit[] = { HL7_CA, HL7_CR, HL7_CE };
-    bool positive = a->kind == ANSWER_POSITIVE, commit_too, application_too;
-
-    if (!is_enhanced(mode, about)) {
-        put_ack(out, about, a, application[a->kind]);
-        return;
-    }
-    /* Where only one of MSH-15 and MSH-16 is valued, the other means NE (2.9.2). A
-     * connector that is set to enhanced mode gives CA to who asks for nothing. */
-    commit_too = about->accept_ack.len > 0 ? hl7_ack_wanted(about->accept_ack, positive)
-                                           : about->application_ack.len == 0;
-    application_too = about->application_ack.len > 0 && hl7_ack_wanted(about->application_ack, positive) &&
-                      (positive || !commit_too);
-    if (commit_too) put_ack(out, about, a, commit[a->kind]);
-    if (commit_too && application_too) buf_put(out, slice_lit("\x1c\r\x0b"));    /* the frame ends, the next begins */
-    if (application_too) put_ack(out, about, a, application[a->kind]);
+    if (!is_enhanced(mode, about)) return false;
+    return about->accept_ack.len > 0 ? hl7_ack_wanted(about->accept_ack, positive) : about->application_ack.len == 0;
 }
 
-void answer_accept(buf *out, ack_mode mode, const hl7_head *about)
+static bool application_wanted(ack_mode mode, const hl7_head *about, bool positive)
+{
+    if (!is_enhanced(mode, about)) return true;
+    return about->application_ack.len > 0 && hl7_ack_wanted(about->application_ack, positive);
+}
+
+size_t answer_write(buf *out, slice between, ack_mode mode, const hl7_head *about, const answer *a)
+{
+    static const hl7_ack_code commit[] = { HL7_CA, HL7_CR, HL7_CE };
+    bool positive = a->kind == ANSWER_POSITIVE, accepted = accept_wanted(mode, about, positive);
+
+    if (accepted) put_ack(out, about, a, commit[a->kind]);
+    return accepted + (positive || !accepted ? answer_application(out, between, mode, about, a) : 0);
+}
+
+size_t answer_accept(buf *out, ack_mode mode, const hl7_head *about)
 {
     static const answer good = { .kind = ANSWER_POSITIVE };
 
-    if (!is_enhanced(mode, about)) return;
-    if (about->accept_ack.len > 0 ? hl7_ack_wanted(about->accept_ack, true) : about->application_ack.len == 0)
-        put_ack(out, about, &good, HL7_CA);
+    if (!accept_wanted(mode, about, true)) return 0;
+    put_ack(out, about, &good, HL7_CA);
+    return 1;
 }
 
 bool answer_waits(ack_mode mode, const hl7_head *about)
 {
-    if (!is_enhanced(mode, about)) return true;
-    return about->application_ack.len > 0 && (hl7_ack_wanted(about->application_ack, true) || hl7_ack_wanted(about->application_ack, false));
+    return application_wanted(mode, about, true) || application_wanted(mode, about, false);
 }
 
-void answer_application(buf *out, ack_mode mode, const hl7_head *about, const answer *a)
+size_t answer_application(buf *out, slice between, ack_mode mode, const hl7_head *about, const answer *a)
 {
-    if (is_enhanced(mode, about) && !hl7_ack_wanted(about->application_ack, a->kind == ANSWER_POSITIVE)) return;
-    put_ack(out, about, a, a->kind == ANSWER_POSITIVE ? HL7_AA : a->kind == ANSWER_REJECT ? HL7_AR : HL7_AE);
+    static const hl7_ack_code application[] = { HL7_AA, HL7_AR, HL7_AE };
+
+    if (!application_wanted(mode, about, a->kind == ANSWER_POSITIVE)) return 0;
+    if (out->len > 0) buf_put(out, between);
+    put_ack(out, about, a, application[a->kind]);
+    return 1;
 }

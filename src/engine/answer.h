@@ -17,15 +17,15 @@ typedef struct answer {
     slice       location, text;          /* see hl7_ack; no content of a message */
 } answer;
 
-/* Appends the acknowledgements that `about` asks for: one, none, or in enhanced mode
- * the accept and the application acknowledgement as two MLLP frames (2.9.3). */
-void answer_write(buf *out, ack_mode mode, const hl7_head *about, const answer *a);
+/* Puts the acknowledgements that `about` asks for into the empty `out`: one, none, or in enhanced mode
+ * the accept and the application acknowledgement (2.9.3), with `between` between them. Returns how many. */
+size_t answer_write(buf *out, slice between, ack_mode mode, const hl7_head *about, const answer *a);
 
 /* The same in two steps, for a message that is stored and whose application acknowledgement waits for what
  * becomes of it: the accept acknowledgement, if one is asked for; whether there is an application
- * acknowledgement to wait for; and that one. */
-void answer_accept(buf *out, ack_mode mode, const hl7_head *about);
+ * acknowledgement to wait for; and that one, behind what `out` holds. */
+size_t answer_accept(buf *out, ack_mode mode, const hl7_head *about);
 bool answer_waits(ack_mode mode, const hl7_head *about);
-void answer_application(buf *out, ack_mode mode, const hl7_head *about, const answer *a);
+size_t answer_application(buf *out, slice between, ack_mode mode, const hl7_head *about, const answer *a);
 
 #endif

@@ -398,5 +398,6 @@ void connector_free(connector *c)
     arena_free(&c->mem);
     free((char *)c->tenant.ptr);
     free((char *)c->name.ptr);
+    free(c->writers);
     free(c);
 }

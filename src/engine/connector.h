@@ -53,8 +53,8 @@ struct connector {
     bool        take_again, taking;      /* it is to be taken, or it is not known whether it was; the database is asked */
     bool        leaving, told_to_leave;  /* another node is to have it */
     uint64_t    leave_by_ms;             /* clock_boot_ms */
-    struct heard writers[32];
-    size_t      writer_count;
+    struct heard *writers;               /* on the heap */
+    size_t      writer_count, writer_room;
 
     lanes       lanes;                   /* transforming */
     list        jobs;

@@ -64,6 +64,15 @@ void connector_lose(connector *c)
 
 /* ---- what other nodes store ---------------------------------------------------------------- */
 
+static struct heard *writer_add(connector *c)
+{
+    if (c->writer_count == c->writer_room) {
+        c->writer_room = c->writer_room == 0 ? 4 : 2 * c->writer_room;
+        c->writers = mem_realloc(c->writers, c->writer_room * sizeof *c->writers);
+    }
+    return &c->writers[c->writer_count++];
+}
+
 void connector_heard(connector *c, slice writer_name, int64_t base)
 {
     enum { BATCH_END = 4095 };           /* `seq` is the batch's number times 4096 plus the place in it */
@@ -78,10 +87,7 @@ void connector_heard(connector *c, slice writer_name, int64_t base)
     connector_missed(c, base);
     if (h == NULL || c->from_start) {
         c->from_start = true;
-        if (h == NULL) {
-            if (c->writer_count == countof(c->writers)) c->writer_count = 0;     /* the others are met anew */
-            h = &c->writers[c->writer_count++];
-        }
+        if (h == NULL) h = writer_add(c);
     } else if (c->fed_seq > h->base + BATCH_END) {       /* what it stored since may lie between what was read */
         c->fed_seq = h->base + BATCH_END;
     }

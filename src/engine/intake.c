@@ -23,6 +23,7 @@ typedef struct parcel {
     mllp_ticket  *ticket;                /* NULL: a release */
     size_t        waiting, count;
     buf          *answers;               /* one a part, in order */
+    size_t        put;                   /* acknowledgements in them */
     bool          batch;                 /* wrapped in FHS or BHS: so is the answer */
     bool          end;                   /* the framing is lost: close after the answer */
     uint64_t      read_ns;
@@ -47,21 +48,24 @@ typedef struct part {
     char     text[sizeof ((err_info *)0)->text];
 } part;
 
+#define NEXT_FRAME slice_lit("\x1c\r\x0b")        /* the frame ends, the next begins */
+
+/* Between two messages of the answer: those of a batch are in one frame. */
+static slice parcel_between(const parcel *p) { return p->batch ? SLICE_NONE : NEXT_FRAME; }
+
 static void parcel_finish(parcel *p)
 {
     buf all = buf_in(NULL);
-    bool any = false;
 
     if (p->ticket == NULL) {
         p->released(p->arg, p->first.text[0] == '\0' ? NULL : &p->first, &p->why);
     } else {
-        for (size_t i = 0; i < p->count; i++) any |= p->answers[i].len > 0;
-        if (p->batch && any) buf_puts(&all, "BHS|^~\\&\r");
+        if (p->batch && p->put > 0) buf_puts(&all, "BHS|^~\\&\r");
         for (size_t i = 0; i < p->count; i++) {
-            if (!p->batch && i > 0 && all.len > 0 && p->answers[i].len > 0) buf_put(&all, slice_lit("\x1c\r\x0b"));
+            if (all.len > 0 && p->answers[i].len > 0) buf_put(&all, parcel_between(p));
             buf_put(&all, buf_slice(&p->answers[i]));
         }
-        if (p->batch && any) buf_printf(&all, "BTS|%zu\r", p->count);
+        if (p->batch && p->put > 0) buf_printf(&all, "BTS|%zu\r", p->put);
         metric_observe(p->conn->count.ack_seconds, (double)(clock_ns() - p->read_ns) / 1e9);
         failpoint("intake.before_ack");
         mllp_answer(p->ticket, buf_slice(&all), p->end);
@@ -75,7 +79,7 @@ static void parcel_finish(parcel *p)
 
 static void part_answer(parcel *p, size_t index, const hl7_head *about, const answer *say)
 {
-    answer_write(&p->answers[index], p->conn->settings.mode, about, say);
+    p->put += answer_write(&p->answers[index], parcel_between(p), p->conn->settings.mode, about, say);
     if (--p->waiting == 0) parcel_finish(p);
 }
 
@@ -104,7 +108,7 @@ static void on_became(waiter *w, became what)
     answer say = { .kind = good ? ANSWER_POSITIVE : ANSWER_ERROR, .error = HL7_ERROR_INTERNAL };
 
     if (!good) say.text = slice_of(texts[what]);
-    answer_application(&p->answers[l->index], p->conn->settings.mode, &l->head, &say);
+    p->put += answer_application(&p->answers[l->index], parcel_between(p), p->conn->settings.mode, &l->head, &say);
     arena_free(&l->mem);
     free(l);
     if (--p->waiting == 0) parcel_finish(p);
@@ -131,12 +135,10 @@ static void part_stored(parcel *p, size_t index, const job *j, const id *message
         part_answer(p, index, &j->sent, &good);
         return;
     }
-    answer_accept(&p->answers[index], s->mode, &j->sent);
+    p->put += answer_accept(&p->answers[index], s->mode, &j->sent);
     if (p->count == 1 && p->answers[index].len > 0) {    /* of a batch it leaves with the rest */
         mllp_answer_part(p->ticket, buf_slice(&p->answers[index]));
         buf_clear(&p->answers[index]);
-    } else if (p->answers[index].len > 0) {
-        buf_put(&p->answers[index], slice_lit("\x1c\r\x0b"));
     }
     l = mem_zalloc(sizeof *l);
     l->of = p;

@@ -312,7 +312,7 @@ static void bury_neighbours(this_node *n, const pg_result *r)
 static void on_beat(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
 {
     this_node *n = arg;
-    int slices[64], slice_count = 0;
+    int slices[NODE_SLICES], slice_count = 0;
 
     (void)count; (void)sqlstate;
     n->beating = false;
@@ -323,7 +323,7 @@ static void on_beat(void *arg, err e, const pg_result *results, int count, const
     deliver_hold(n->e->deliveries, false);
     bury_neighbours(n, &results[BEAT_NEIGHBOURS]);
     follow_changes(n, &results[BEAT_CHANGES]);
-    for (int i = 0; i < pg_rows(&results[BEAT_SLICES]) && slice_count < (int)countof(slices); i++)
+    for (int i = 0; i < pg_rows(&results[BEAT_SLICES]) && slice_count < NODE_SLICES; i++)
         slices[slice_count++] = (int)pg_cell_int(&results[BEAT_SLICES], i, 0);
     if (n->e->relay != NULL) relay_share(n->e->relay, slices, slice_count);
     take(n);

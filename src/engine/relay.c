@@ -18,9 +18,10 @@
 #include "base/queue.h"
 #include "base/ulid.h"
 #include "store/feed.h"
+#include "store/nodes.h"
 
 enum { BATCH = 2000, POLL_MS = 1000, REST_MS = 500, ACK_WAIT_MS = 5000, GIVE_UP_MS = 4 * ACK_WAIT_MS, CLOSE_MS = 2000,
-       DEDUPLICATE_S = 600, RELAY_SLICES = 64 };
+       DEDUPLICATE_S = 600 };
 
 #define STREAM "interop"
 
@@ -61,7 +62,7 @@ struct relay {
     atomic_bool  connected, closing, ended;      /* ended: the thread */
     atomic_bool  check_stream;           /* something failed: it may be gone */
     int64_t      published;
-    int          slices[RELAY_SLICES], slice_count;
+    int          slices[NODE_SLICES], slice_count;
     void       (*closed)(void *arg);
     void        *closed_arg;
     int          handles;
@@ -403,8 +404,8 @@ void relay_share(relay *r, const int *slices, int count)
 {
     bool more = count > r->slice_count;
 
-    r->slice_count = count < RELAY_SLICES ? count : RELAY_SLICES;
-    if (r->slice_count > 0) memcpy(r->slices, slices, (size_t)r->slice_count * sizeof *slices);
+    r->slice_count = count;
+    if (count > 0) memcpy(r->slices, slices, (size_t)r->slice_count * sizeof *slices);
     if (more) relay_wake(r);
 }
 

@@ -14,7 +14,7 @@ typedef struct relay relay;
  * it keeps events for `window_hours`. A broker that is not there is tried again for ever. */
 relay *relay_open(uv_loop_t *loop, pg *feed, const char *nats_url, int64_t window_hours);
 
-/* The slices of aggregates that this node publishes from now on; none: another one does. */
+/* The slices of aggregates that this node publishes from now on, NODE_SLICES at most; none: another one does. */
 void relay_share(relay *r, const int *slices, int count);
 
 void relay_wake(relay *r);               /* events were committed */

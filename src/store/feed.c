@@ -132,11 +132,8 @@ void feed_statuses(pg *c, slice tenant, const slice *message_ids, size_t count, 
 {
     pg_unit *unit = feed_unit(c, tenant);
     pg_param *params = arena_array(pg_unit_arena(unit), pg_param, 1);
-    pg_array ids;
 
-    pg_array_begin(&ids, pg_unit_arena(unit), PG_TEXT);
-    for (size_t i = 0; i < count; i++) pg_array_text(&ids, message_ids[i]);
-    params[0] = pg_array_end(&ids);
+    params[0] = pg_text_array(pg_unit_arena(unit), message_ids, count);
     pg_unit_add(unit, &statuses, params, 1);
     pg_submit(unit, done, arg);
 }

@@ -65,15 +65,6 @@ const pg_statement feed_replay_message = {
     " SELECT pg_notify('interop_work', 'message:' || m.tenant_id || ':' || m.id) FROM m"
 };
 
-static pg_param id_array(arena *mem, const slice *ids, size_t count)
-{
-    pg_array a;
-
-    pg_array_begin(&a, mem, PG_TEXT);
-    for (size_t i = 0; i < count; i++) pg_array_text(&a, ids[i]);
-    return pg_array_end(&a);
-}
-
 void feed_pending_events(pg *c, int most, const int *slices, int count, pg_done done, void *arg)
 {
     pg_unit *unit = pg_unit_new(c);
@@ -93,7 +84,7 @@ void feed_events(pg *c, slice tenant, const slice *ids, size_t count, pg_done do
     pg_unit *unit = feed_unit(c, tenant);
     pg_param *params = arena_array(pg_unit_arena(unit), pg_param, 1);
 
-    params[0] = id_array(pg_unit_arena(unit), ids, count);
+    params[0] = pg_text_array(pg_unit_arena(unit), ids, count);
     pg_unit_add(unit, &feed_read_events, params, 1);
     pg_submit(unit, done, arg);
 }
@@ -103,7 +94,7 @@ void feed_published(pg *c, const slice *ids, size_t count, pg_done done, void *a
     pg_unit *unit = pg_unit_new(c);
     pg_param *params = arena_array(pg_unit_arena(unit), pg_param, 1);
 
-    params[0] = id_array(pg_unit_arena(unit), ids, count);
+    params[0] = pg_text_array(pg_unit_arena(unit), ids, count);
     pg_unit_add(unit, &feed_set_published, params, 1);
     pg_submit(unit, done, arg);
 }

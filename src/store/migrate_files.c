@@ -14,12 +14,14 @@
 EMBED(sql_0001, "0001_data_model.sql");
 EMBED(sql_0002, "0002_spine.sql");
 EMBED(sql_0003, "0003_nodes.sql");
+EMBED(sql_0004, "0004_handovers.sql");
 EMBED(sql_grants, MIGRATE_GRANTS);
 
 const migrate_file migrate_files[] = {
     { "0001_data_model.sql", sql_0001_begin, sql_0001_end },
     { "0002_spine.sql", sql_0002_begin, sql_0002_end },
     { "0003_nodes.sql", sql_0003_begin, sql_0003_end },
+    { "0004_handovers.sql", sql_0004_begin, sql_0004_end },
     { MIGRATE_GRANTS, sql_grants_begin, sql_grants_end },
     { NULL, NULL, NULL },
 };

@@ -99,12 +99,9 @@ static void about_connectors(pg *c, const pg_statement *st, slice node_id, const
     pg_unit *unit = pg_unit_new(c);
     arena *mem = pg_unit_arena(unit);
     pg_param *params = arena_array(mem, pg_param, 2);
-    pg_array ids;
 
-    pg_array_begin(&ids, mem, PG_TEXT);
-    for (size_t i = 0; i < count; i++) pg_array_text(&ids, connectors[i]);
     params[0] = pg_text(mem, node_id);
-    params[1] = pg_array_end(&ids);
+    params[1] = pg_text_array(mem, connectors, count);
     pg_unit_add(unit, st, params, 2);
     pg_submit(unit, done, arg);
 }

@@ -21,6 +21,8 @@ typedef struct node_process {
 /* Makes the node known; its leases hold for lease_ms from now on. */
 void nodes_join(pg *c, slice node_id, const node_process *self, int lease_ms, pg_done done, void *arg);
 
+enum { NODE_SLICES = 16 };              /* of the aggregates, for publishing their events */
+
 enum { BEAT_ALIVE, BEAT_CHANGES, BEAT_NEIGHBOURS, BEAT_SLICES };       /* results */
 enum { CHANGE_CONNECTOR, CHANGE_TAKE };
 enum { NEIGHBOUR_ID, NEIGHBOUR_PID, NEIGHBOUR_SINCE };

@@ -127,3 +127,12 @@ slice pg_literal_ints(arena *mem, const int *elements, size_t count)
     buf_putc(&b, '}');
     return buf_slice(&b);
 }
+
+pg_param pg_text_array(arena *mem, const slice *elements, size_t count)
+{
+    pg_array a;
+
+    pg_array_begin(&a, mem, PG_TEXT);
+    for (size_t i = 0; i < count; i++) pg_array_text(&a, elements[i]);
+    return pg_array_end(&a);
+}

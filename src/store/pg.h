@@ -86,6 +86,7 @@ void pg_array_int(pg_array *a, int v);           /* int4 */
 void pg_array_int8(pg_array *a, int64_t v);      /* int8 */
 void pg_array_time(pg_array *a, int64_t us);     /* timestamptz, since 1970-01-01; 0: NULL */
 pg_param pg_array_end(pg_array *a);
+pg_param pg_text_array(arena *mem, const slice *elements, size_t count);
 
 /* Arrays as text, "{…}", for elements of an array of text. */
 slice pg_literal(arena *mem, const slice *elements, size_t count);

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """Connectors that promise more than storing: the acknowledgement waits until the message is mapped, or delivered,
 and says AE when it failed, when one before it failed, or at the deadline. The message is kept in any case."""
-import os
 import sys
 import time
 
 from harness import Failed, Scenario, frame, listening, wait_for
-from promises_books import adt, site
+from promises_books import adt, pack_folder, site
 from promises_service import Service
 
 
@@ -37,20 +36,11 @@ class Site:
         return answer, time.monotonic() - begun
 
 
-def pack(x, name, body):
-    folder = os.path.join(x.s.folder, "packs", name)
-    os.makedirs(folder)
-    for file, text in (("pack.lua", f'return {{ name = "{name}", version = "1", handlers = {{ ["*"] = "main" }} }}\n'), ("main.lua", body)):
-        with open(os.path.join(folder, file), "w", encoding="utf-8") as out:
-            out.write(text)
-    return folder
-
-
 def mapped(x):
     """`mapped`: AA when the script has run, whatever its target does; AE when it failed, and why is not told."""
     s = x.s
     body = 'return function(msg, out) if msg:get "PID-5.1" == "Secret" then error("about Secret") end end\n'
-    client = x.open("mapped", "mapped", "--pack", pack(x, "fails", body))
+    client = x.open("mapped", "mapped", "--pack", pack_folder(s, "fails", body))
     s.equal(x.ask(client, adt("map-1"))[0].code, "AA", "a message that is mapped is acknowledged")
     s.equal(x.status("map-1"), "processed", "and is, when its acknowledgement comes")
     answer, took = x.ask(client, adt("map-2", "M2", "Secret"))
@@ -60,7 +50,7 @@ def mapped(x):
     s.check(answer.code == "AE" and "earlier message of the same key" in repr(answer) and took < 5,
             f"nor, at once ({took:.2f} s), one behind it of its key", repr(answer))
     s.equal(x.ask(client, adt("map-4", "M4"))[0].code, "AA", "one of another key is")
-    s.interop("connector", "set", "adt", "--tenant", "mapped", "--pack", pack(x, "mended", "return function() end\n"))
+    s.interop("connector", "set", "adt", "--tenant", "mapped", "--pack", pack_folder(s, "mended", "return function() end\n"))
     wait_for("the mended pack", lambda: '"pack":"mended"' in x.engine.text())
     s.equal(x.ask(client, adt("map-2", "M2", "Secret"))[0].code, "AA", "sent again, what failed is tried at once")
     wait_for("what was behind it", lambda: x.status("map-3") == "processed")
@@ -106,6 +96,15 @@ def enhanced(x):
         times.append(time.monotonic() - begun)
     s.equal(answers, ["CA enh-1", "AA enh-1", "CA enh-2", "CA enh-3", "AA enh-3"], "accept and application acknowledgements, in order")
     s.check(times[0] < 0.7 <= times[1], f"CA at once ({times[0]:.2f} s), AA when it is delivered ({times[1]:.2f} s)")
+    x.service.be("both", "pass")
+    client.send(frame(b"BHS|^~\\&|A\r" + asking("bat-1", "AL", "ER", "B1") + asking("bat-2", "NE", "AL", "B2") +
+                      asking("bat-3", "AL", "AL", "B3") + b"BTS|3\r"))
+    answer = client.receive()
+    s.equal([segment[:3] for segment in answer.segments if segment[0] == "MSA"],
+            [["MSA", code, control_id] for code, control_id in (("CA", "bat-1"), ("AA", "bat-2"), ("CA", "bat-3"), ("AA", "bat-3"))],
+            "those of a batch are a batch, in one frame")
+    s.equal((answer.segments[0][0], answer.segments[-1]), ("BHS", ["BTS", "4"]), "which says how many they are")
+    s.equal(client.exchange(asking("enh-4", "AL", "NE", "E4")).control_id, "enh-4", "and nothing follows it")
 
 
 def elsewhere(x):

@@ -12,7 +12,7 @@ import sys
 import time
 
 from harness import Scenario, free_port, wait_for
-from promises_books import Load, adt, check_books, settled, site
+from promises_books import Load, adt, check_books, pack_folder, settled, site
 from promises_service import Service
 
 HOSTS = ("127.0.0.1", "127.0.0.2")       # one of each node
@@ -183,15 +183,11 @@ def hangs(x):
 
 def stale_requests(x):
     """A node that was stopped past its leases begins no request when it goes on: what is sent twice is what was under way."""
-    s, folder = x.s, os.path.join(x.s.folder, "slow-pack")
+    s = x.s
     service = Service(s, x.base)
     service.be("slow", 0.2)
-    os.makedirs(folder)
-    for name, text in (("pack.lua", 'return { name = "slow", version = "1", handlers = { ["*"] = "handler" } }\n'),
-                       ("handler.lua", 'return function(msg, out) out:put({ resourceType = "Patient", identifier = { { system = "urn:x",'
-                                       ' value = msg:get "MSH-10" } } }, { to = "slow" }) end\n')):
-        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-            file.write(text)
+    folder = pack_folder(s, "slow", 'return function(msg, out) out:put({ resourceType = "Patient", identifier = { { system = "urn:x",'
+                                    ' value = msg:get "MSH-10" } } }, { to = "slow" }) end\n')
     x.pg.psql("insert into fhir_services (id, tenant_id, name, url, concurrency) values ('SVC_SLOW', 'slow', 'slow', "
               f"'{service.base('slow')}', 1)")
     port = site(s, x.pg, None, "slow", None, "slow", "--pack", folder)

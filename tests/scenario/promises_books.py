@@ -12,6 +12,16 @@ from harness import END, PATIENCE, Ack, frame, http, wait_for
 PACK = "lua/packs/v2-to-fhir"
 
 
+def pack_folder(s, name, body):
+    """A pack whose one handler is `body`, for everything."""
+    folder = os.path.join(s.folder, "packs", name)
+    os.makedirs(folder, exist_ok=True)
+    for file, text in (("pack.lua", f'return {{ name = "{name}", version = "1", handlers = {{ ["*"] = "main" }} }}\n'), ("main.lua", body)):
+        with open(os.path.join(folder, file), "w", encoding="utf-8") as out:
+            out.write(text)
+    return folder
+
+
 def adt(control_id, mrn="4711", family="Hartmann", event="A08", when="20260418093012", app="ADTNORTH",
         visit=None, extra="", authority="NORTHHOSP"):
     """An ADT of our own making; `visit` gives it a PV1."""

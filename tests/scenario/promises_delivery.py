@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """Promises P4 (delivered) and P7 (apart), each by a case that fails when it is broken.
 `promises_delivery.py p4` runs the cases of one promise."""
-import os
 import sys
 import time
 
 from harness import PATIENCE, Failed, Scenario, wait_for
-from promises_books import adt, everything, site
+from promises_books import adt, everything, pack_folder, site
 from promises_service import Service
 
 
@@ -251,7 +250,7 @@ def p3_replay_as_then(x):
     s = x.s
     put = ('return function(msg, out) out:put({{ resourceType = "Basic", code = {{ text = "{}" }}, identifier = {{ {{ system = "urn:x",'
            ' value = msg:get "MSH-10" }} }} }}) end\n')
-    client = x.open("then", "--pack", pack(x, "first", put.format("first")))
+    client = x.open("then", "--pack", pack_folder(s, "first", put.format("first")))
 
     def made():
         bodies = [r[3] for r in x.service.seen("then") if b"then-0" in r[3]]
@@ -260,7 +259,7 @@ def p3_replay_as_then(x):
     x.send(client, adt("then-0"))
     x.ends("then-0", "processed")
     first = x.pg.value("select pack_digest from hl7_messages where message_control_id = 'then-0'")
-    s.interop("connector", "set", "adt", "--tenant", "then", "--pack", pack(x, "second", put.format("second")))
+    s.interop("connector", "set", "adt", "--tenant", "then", "--pack", pack_folder(s, "second", put.format("second")))
     for by, wanted in (("then", "first"), ("now", "second"), ("then", "second")):
         n = len(made())
         s.interop("message", "replay", "--tenant", "then", "--by", by, x.message("then-0")["id"])
@@ -402,16 +401,6 @@ def p7_service_of_another(x):
     s.interop("rule", "deactivate", rule)
 
 
-def pack(x, name, body):
-    folder = os.path.join(x.s.folder, "packs", name)
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, "pack.lua"), "w", encoding="utf-8") as file:
-        file.write(f'return {{ name = "{name}", version = "1", handlers = {{ ["*"] = "main" }} }}\n')
-    with open(os.path.join(folder, "main.lua"), "w", encoding="utf-8") as file:
-        file.write(body)
-    return folder
-
-
 def p7_script_names_service(x):
     """Nor can a script name its way there."""
     s = x.s
@@ -420,7 +409,7 @@ def p7_script_names_service(x):
                   f"'{x.service.base('stored-' + owner)}')")
     send_to = 'return function(msg, out) out:put({{ resourceType = "Basic", id = "b" }}, {{ to = "{}" }}) end\n'
     for tenant, service in (("owner", "secret-store"), ("thief", "secret-store")):
-        client = x.open(tenant, "--set", "max_attempts=1", "--pack", pack(x, f"to-{tenant}", send_to.format(service)))
+        client = x.open(tenant, "--set", "max_attempts=1", "--pack", pack_folder(s, f"to-{tenant}", send_to.format(service)))
         x.send(client, adt("named"))
     ends = "select processing_status from hl7_messages where tenant_id = '{}'"
     wait_for("the thief's to end", lambda: x.pg.value(ends.format("thief")) == "dead_lettered")
@@ -434,7 +423,7 @@ def p7_script_names_service(x):
 def p7_starving(x):
     """A tenant's scripts that burn their whole budget do not hold up another's."""
     s = x.s
-    burn = pack(x, "burn", "return function(msg, out) while true do end end\n")
+    burn = pack_folder(s, "burn", "return function(msg, out) while true do end end\n")
     heavy = x.open("heavy", "--set", "max_attempts=2", "--pack", burn)
     for n in range(60):
         x.send(heavy, adt(f"heavy-{n}", f"H{n}"))

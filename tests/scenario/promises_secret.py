@@ -4,7 +4,7 @@ but in the tables that hold them. The cases are run by promises.py."""
 import os
 
 from harness import Failed, frame, wait_for
-from promises_books import adt
+from promises_books import adt, pack_folder
 from promises_service import Service
 
 WORD = "zebraquartz"                     # begins every planted word
@@ -99,15 +99,9 @@ def p9_messages(x):
 
 def p9_scripts(x):
     s = x.s
-    for name, body in SCRIPTS.items():
-        folder = os.path.join(s.folder, "packs", name)
-        os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, "pack.lua"), "w", encoding="utf-8") as file:
-            file.write(f'return {{ name = "leak-{name}", version = "1", handlers = {{ ["*"] = "main" }} }}\n')
-        with open(os.path.join(folder, "main.lua"), "w", encoding="utf-8") as file:
-            file.write(f'return function(msg, out)\n  local name = msg:get "PID-5.1"\n  {body}\nend\n')
-    for n, name in enumerate(SCRIPTS):
-        with s.mllp(x.open(f"leak-{name}", "--pack", os.path.join(s.folder, "packs", name), "--set", "max_attempts=2")) as client:
+    for n, (name, body) in enumerate(SCRIPTS.items()):
+        folder = pack_folder(s, f"leak-{name}", f'return function(msg, out)\n  local name = msg:get "PID-5.1"\n  {body}\nend\n')
+        with s.mllp(x.open(f"leak-{name}", "--pack", folder, "--set", "max_attempts=2")) as client:
             s.equal(client.exchange(phi(100 + n)).code, "AA", f"for a script that fails by its {name}")
     wait_for("all to end", lambda: x.pg.value("select count(*) n from hl7_messages where tenant_id like 'leak-%' and "
                                               "processing_status not in ('dead_lettered', 'processed')") == 0)
