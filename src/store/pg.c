@@ -53,6 +53,7 @@ struct pg {
     conninfo   *info;
     PGconn     *conn;
     uv_poll_t  *poll;                    /* on the heap: it is closed while a new one is opened */
+    int         watched;                 /* the events that it was started for */
     int         socket;
     uv_timer_t  timer;
     list        queued, sent;            /* units */
@@ -167,6 +168,7 @@ static void poll_drop(pg *c)
     (void)uv_poll_stop(c->poll);
     uv_close((uv_handle_t *)c->poll, on_poll_closed);
     c->poll = NULL;
+    c->watched = 0;
     c->socket = -1;
 }
 
@@ -181,6 +183,7 @@ static void pg_lost(pg *c)
     }
     c->dying = true;
     if (c->poll != NULL) (void)uv_poll_stop(c->poll);
+    c->watched = 0;
     uv_timer_start(&c->timer, on_timer, 0, 0);
 }
 
@@ -206,11 +209,19 @@ static void pg_take_down(pg *c)
 
 static void on_socket(uv_poll_t *p, int status, int events);
 
+/* libuv asks the kernel twice for each start, also of what it does already. */
+static bool pg_watch(pg *c, int events)
+{
+    if (c->watched == events) return true;
+    c->watched = events;
+    return uv_poll_start(c->poll, events, on_socket) == 0;
+}
+
 static bool pg_flush(pg *c)
 {
     int rest = PQflush(c->conn);         /* 1: the socket is full */
     if (rest < 0) return false;
-    return uv_poll_start(c->poll, rest ? UV_READABLE | UV_WRITABLE : UV_READABLE, on_socket) == 0;
+    return pg_watch(c, rest ? UV_READABLE | UV_WRITABLE : UV_READABLE);
 }
 
 static bool stmt_send(pg *c, const pg_stmt *st)
@@ -401,8 +412,8 @@ static void follow_socket(pg *c, PostgresPollingStatusType want)
             return;
         }
     }
-    if (uv_poll_start(c->poll, want == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE, on_socket) != 0)
-        pg_lost(c);
+    c->watched = 0;                      /* libpq may have another socket of the same number */
+    if (!pg_watch(c, want == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE)) pg_lost(c);
 }
 
 static void connect_go_on(pg *c)

@@ -142,12 +142,20 @@ def mapped(bench):
     lines(bench, "bench_map", {"REPEATS": "200"} if bench.smoke else None)
 
 
+def one_connection(s, pg, ports, rounds, messages):
+    """By turns, the median round of each: machines are shared."""
+    ours, bare = [], []
+    for n in range(rounds):
+        ours.append(s.load(ports, messages, f"B{n}x", connections=1)["p50_us"] / 1000)
+        bare.append(measured("bench_store_bound", "single", pg.owner_url, messages)["p50_us"] / 1000)
+    return storm.median(ours), storm.median(bare)
+
+
 def ack(bench):
     with Quiet("bench-ack") as s:
         pg = s.started(0 if bench.smoke else 1500)
         rows = 4000 if bench.smoke else 200000
         bound = measured("bench_store_bound", "insert", pg.owner_url, rows)
-        single = measured("bench_store_bound", "single", pg.owner_url, 400 if bench.smoke else 5000)
     unnest = "the same rows by unnest of 200 on two connections, nothing else running"
     for tenants, suffix in ((1, ""), (64, "_64_tenants")):
         with Quiet(f"bench-ack-{tenants}") as s:
@@ -163,9 +171,8 @@ def ack(bench):
             if stored != events or stored < got["messages"]:
                 raise Failed(f"{got['messages']} acknowledged, {stored} stored, {events} events")
             if tenants == 1:
-                one = s.load(ports, 200 if bench.smoke else 5000, "B", connections=1)
-                bench.figure("ack", "p50_ms_one_connection", one["p50_us"] / 1000, "ms", single["p50_us"] / 1000,
-                             "p50 of a bare prepared INSERT and commit")
+                one, single = one_connection(s, pg, ports, *((1, 200) if bench.smoke else (9, 1000)))
+                bench.figure("ack", "p50_ms_one_connection", one, "ms", single, "p50 of a bare prepared INSERT and commit, by turns")
             engine.stop()
 
 
