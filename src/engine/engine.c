@@ -425,6 +425,7 @@ err engine_open(uv_loop_t *loop, const config *cfg, const char *lua_dir, engine 
     e->lua_dir = lua_dir;
     list_init(&e->connector_list);
     list_init(&e->unkept);
+    list_init(&e->batches);
     e->hash = digest_begin();
     pg_set_patience((uint64_t)cfg->database_patience);
     e->feed = pg_open(loop, &(pg_options){ .url = cfg->database_url, .application = "interop engine",

@@ -35,6 +35,7 @@ struct engine {
     map           jobs;                  /* by message id */
     size_t        job_count, held;
     size_t        storing;               /* bytes that are not committed yet */
+    list          batches;               /* that are not taken to their end, see intake.c */
     list          unkept;                /* parts whose quarantine is put again, see intake.c */
     bool          paused;                /* no listener is read: storing falls behind */
     bool          loaded;                /* connectors were read once */

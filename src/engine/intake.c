@@ -2,7 +2,10 @@
  *
  * A frame is one message or a batch of them. Each becomes a job; what cannot be a message
  * goes to quarantine. The frame is answered when each of its parts is committed, one
- * way or the other: an acknowledgement never runs ahead of the disk (promise P1). */
+ * way or the other: an acknowledgement never runs ahead of the disk (promise P1).
+ *
+ * A batch is taken as the database takes it: its bytes are kept, and a number of its parts is
+ * under way. What its connection sends meanwhile waits behind it, so that order holds (P2). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,18 +17,28 @@
 #include "hl7/batch.h"
 #include "hl7/text.h"
 
-/* Of one frame: each message of a batch costs some kilobytes on its way, however short it is. */
-enum { MOST_PARTS = 10000 };
+/* Of a batch: parts and bytes that are on their way to the database at once. */
+enum { BATCH_PARTS = 1000, BATCH_BYTES = 4 << 20 };
+
+typedef struct parcel_part { buf answer; size_t size; } parcel_part;
 
 /* The parts of one frame, or of one release from quarantine. */
 typedef struct parcel {
     connector    *conn;
     mllp_ticket  *ticket;                /* NULL: a release */
-    size_t        waiting, count;
-    buf          *answers;               /* one a part, in order */
+    list          link;                  /* in e->batches, while `open` */
+    size_t        waiting;               /* parts that have no answer yet; one more while `open` */
+    size_t        count, room;
+    parcel_part  *parts;
     size_t        put;                   /* acknowledgements in them */
-    bool          batch;                 /* wrapped in FHS or BHS: so is the answer */
-    bool          end;                   /* the framing is lost: close after the answer */
+    bool          wrapped;               /* in FHS or BHS: so is the answer */
+    bool          lost;                  /* a part was given up: no answer at all, the sender sends it again */
+    bool          several, open, taking; /* a batch; not all of it is taken; it is being taken from */
+    hl7_batch     rest;                  /* what is not taken of `bytes` */
+    char         *bytes;
+    size_t        size;
+    size_t        storing, storing_bytes;
+    list          behind;                /* late_frame */
     uint64_t      read_ns;
     uint64_t      connection;
     slice         peer;
@@ -34,6 +47,15 @@ typedef struct parcel {
     id            first;                 /* a release: the message that it became */
     err_info      why;
 } parcel;
+
+/* A frame that waits for a batch before it. */
+typedef struct late_frame {
+    list         link;
+    mllp_ticket *ticket;
+    mllp_flaw    flaw;
+    size_t       len;
+    char         bytes[];
+} late_frame;
 
 /* A part that goes to quarantine. */
 typedef struct part {
@@ -51,7 +73,7 @@ typedef struct part {
 #define NEXT_FRAME slice_lit("\x1c\r\x0b")        /* the frame ends, the next begins */
 
 /* Between two messages of the answer: those of a batch are in one frame. */
-static slice parcel_between(const parcel *p) { return p->batch ? SLICE_NONE : NEXT_FRAME; }
+static slice parcel_between(const parcel *p) { return p->wrapped ? SLICE_NONE : NEXT_FRAME; }
 
 static void parcel_finish(parcel *p)
 {
@@ -60,27 +82,43 @@ static void parcel_finish(parcel *p)
     if (p->ticket == NULL) {
         p->released(p->arg, p->first.text[0] == '\0' ? NULL : &p->first, &p->why);
     } else {
-        if (p->batch && p->put > 0) buf_puts(&all, "BHS|^~\\&\r");
+        if (p->wrapped && p->put > 0) buf_puts(&all, "BHS|^~\\&\r");
         for (size_t i = 0; i < p->count; i++) {
-            if (all.len > 0 && p->answers[i].len > 0) buf_put(&all, parcel_between(p));
-            buf_put(&all, buf_slice(&p->answers[i]));
+            if (all.len > 0 && p->parts[i].answer.len > 0) buf_put(&all, parcel_between(p));
+            buf_put(&all, buf_slice(&p->parts[i].answer));
         }
-        if (p->batch && p->put > 0) buf_printf(&all, "BTS|%zu\r", p->put);
+        if (p->wrapped && p->put > 0) buf_printf(&all, "BTS|%zu\r", p->put);
         metric_observe(p->conn->count.ack_seconds, (double)(clock_ns() - p->read_ns) / 1e9);
         failpoint("intake.before_ack");
-        mllp_answer(p->ticket, buf_slice(&all), p->end);
+        mllp_answer(p->ticket, p->lost ? SLICE_NONE : buf_slice(&all), p->lost);
         failpoint("intake.acked");
     }
-    for (size_t i = 0; i < p->count; i++) buf_free(&p->answers[i]);
-    free(p->answers);
+    for (size_t i = 0; i < p->count; i++) buf_free(&p->parts[i].answer);
+    free(p->parts);
     buf_free(&all);
     free(p);
 }
 
+static void batch_take(parcel *p);
+
+/* It is in the database, or never will be: of a batch the next may come. */
+static void part_settled(parcel *p, size_t index)
+{
+    p->storing--;
+    p->storing_bytes -= p->parts[index].size;
+    if (p->open) batch_take(p);
+}
+
+static void part_done(parcel *p)
+{
+    if (--p->waiting == 0) parcel_finish(p);
+}
+
 static void part_answer(parcel *p, size_t index, const hl7_head *about, const answer *say)
 {
-    p->put += answer_write(&p->answers[index], parcel_between(p), p->conn->settings.mode, about, say);
-    if (--p->waiting == 0) parcel_finish(p);
+    p->put += answer_write(&p->parts[index].answer, parcel_between(p), p->conn->settings.mode, about, say);
+    part_settled(p, index);
+    part_done(p);
 }
 
 /* ---- answers that wait ------------------------------------------------------------------- */
@@ -108,10 +146,10 @@ static void on_became(waiter *w, became what)
     answer say = { .kind = good ? ANSWER_POSITIVE : ANSWER_ERROR, .error = HL7_ERROR_INTERNAL };
 
     if (!good) say.text = slice_of(texts[what]);
-    p->put += answer_application(&p->answers[l->index], parcel_between(p), p->conn->settings.mode, &l->head, &say);
+    p->put += answer_application(&p->parts[l->index].answer, parcel_between(p), p->conn->settings.mode, &l->head, &say);
     arena_free(&l->mem);
     free(l);
-    if (--p->waiting == 0) parcel_finish(p);
+    part_done(p);
 }
 
 static slice first_segment(slice bytes)
@@ -135,16 +173,17 @@ static void part_stored(parcel *p, size_t index, const job *j, const id *message
         part_answer(p, index, &j->sent, &good);
         return;
     }
-    p->put += answer_accept(&p->answers[index], s->mode, &j->sent);
-    if (p->count == 1 && p->answers[index].len > 0) {    /* of a batch it leaves with the rest */
-        mllp_answer_part(p->ticket, buf_slice(&p->answers[index]));
-        buf_clear(&p->answers[index]);
+    p->put += answer_accept(&p->parts[index].answer, s->mode, &j->sent);
+    if (!p->several && p->parts[index].answer.len > 0) { /* of a batch it leaves with the rest */
+        mllp_answer_part(p->ticket, buf_slice(&p->parts[index].answer));
+        buf_clear(&p->parts[index].answer);
     }
     l = mem_zalloc(sizeof *l);
     l->of = p;
     l->index = index;
     if (!hl7_head_guess(arena_dup(&l->mem, first_segment(j->bytes)), &l->head)) die("intake: a stored message without a header");
     l->wait = (waiter){ .conn = p->conn, .message_id = *message_id, .level = s->level, .done = on_became };
+    part_settled(p, index);
     waiters_add(p->conn->e->waiters, &l->wait, is_failed(status));
 }
 
@@ -278,8 +317,9 @@ void intake_lost(ingest_op *op)
 {
     parcel *p = container_of(op, job, store)->storing->of;
 
-    p->end = true;                       /* no answer: it was not stored, the sender sends it again */
-    if (--p->waiting == 0) parcel_finish(p);
+    p->lost = true;
+    part_settled(p, container_of(op, job, store)->storing->index);
+    part_done(p);
 }
 
 static void hash_piece(void *arg, slice piece) { digest_add(arg, piece); }
@@ -386,91 +426,144 @@ static void take_message(parcel *p, size_t index, slice bytes)
 
 /* ---- frames ---------------------------------------------------------------------------------- */
 
-static parcel *parcel_new(connector *c, size_t parts)
+static parcel *parcel_new(connector *c)
 {
     parcel *p = mem_zalloc(sizeof *p);
 
     p->conn = c;
-    p->count = p->waiting = parts;
-    p->answers = mem_zalloc(sizeof *p->answers * parts);
     p->read_ns = clock_ns();
+    list_init(&p->behind);
     return p;
 }
 
-static bool next_part(hl7_batch *b, slice *message, slice *stray)
+/* The next part: its index. */
+static size_t part_new(parcel *p, slice bytes)
 {
-    size_t at;
-
-    *message = *stray = SLICE_NONE;
-    return hl7_batch_next(b, message, &at, stray) || stray->ptr != NULL;
+    if (p->count == p->room) {
+        p->room = p->several ? p->room * 2 + 16 : 1;
+        p->parts = mem_realloc(p->parts, p->room * sizeof *p->parts);
+    }
+    p->parts[p->count] = (parcel_part){ .answer = buf_in(NULL), .size = bytes.len };
+    p->waiting++;
+    p->storing++;
+    p->storing_bytes += bytes.len;
+    return p->count++;
 }
 
-static size_t count_parts(slice bytes)
-{
-    hl7_batch b;
-    slice message, stray;
-    size_t n = 0;
+static void take_frame(connector *c, mllp_ticket *ticket, mllp_flaw flaw, slice bytes);
 
-    hl7_batch_open(&b, bytes);
-    while (next_part(&b, &message, &stray)) n += (size_t)(stray.ptr != NULL) + (size_t)(message.ptr != NULL);
-    return n;
+static parcel *batch_ahead(const engine *e, uint64_t connection)
+{
+    list_each(l, &e->batches) {
+        parcel *p = container_of(l, parcel, link);
+        if (p->ticket != NULL && p->connection == connection) return p;
+    }
+    return NULL;
 }
 
-static void take_batch(parcel *p, slice bytes)
+/* What waited behind a batch goes on, up to the next batch among it. */
+static void follow(const parcel *p, list *behind)
+{
+    connector *c = p->conn;
+
+    for (list *l; (l = list_pop(behind)) != NULL;) {
+        late_frame *f = container_of(l, late_frame, link);
+        parcel *next;
+        c->e->storing -= f->len;
+        if (p->lost) mllp_answer(f->ticket, SLICE_NONE, true);
+        else take_frame(c, f->ticket, f->flaw, (slice){ f->bytes, f->len });
+        free(f);
+        next = batch_ahead(c->e, p->connection);
+        if (next != NULL) { list_splice(&next->behind, behind); return; }
+    }
+}
+
+/* All of it is taken, or no more of it will be. Its answer is the last that it does: others of its
+ * connection come in with that. */
+static void batch_end(parcel *p)
+{
+    p->open = false;
+    list_remove(&p->link);
+    p->conn->e->storing -= p->size;
+    free(p->bytes);
+    follow(p, &p->behind);
+    part_done(p);
+}
+
+static void batch_take(parcel *p)
 {
     static const answer stray_answer = { .kind = ANSWER_REJECT, .error = HL7_ERROR_SEQUENCE };
-    hl7_batch b;
     slice message, stray;
-    size_t i = 0;
+    size_t at;
+    bool more = true;
 
-    hl7_batch_open(&b, bytes);
-    while (next_part(&b, &message, &stray)) {
+    if (p->taking) return;               /* a part was settled at once */
+    p->taking = true;
+    p->lost |= p->conn->e->closing;
+    while (more && !p->lost && (p->storing == 0 || (p->storing < BATCH_PARTS && p->storing_bytes < BATCH_BYTES))) {
+        more = hl7_batch_next(&p->rest, &message, &at, &stray);
         if (stray.ptr != NULL)
-            refuse(p, i++, stray, "bad-message", stray_answer, "bytes of a batch that belong to no message");
-        if (message.ptr != NULL) take_message(p, i++, message);
+            refuse(p, part_new(p, stray), stray, "bad-message", stray_answer, "bytes of a batch that belong to no message");
+        if (more) take_message(p, part_new(p, message), message);
     }
+    if (!more && p->count == 0) {        /* headers and trailers around nothing */
+        slice all = { p->bytes, p->size };
+        p->wrapped = false;
+        take_message(p, part_new(p, all), all);
+    }
+    p->taking = false;
+    if (!more || p->lost) batch_end(p);
 }
 
-static void take_bytes(connector *c, parcel *(*make)(connector *c, size_t parts, void *arg), void *arg, slice bytes)
+static void take_bytes(parcel *p, slice bytes)
 {
-    size_t parts = hl7_batch_is(bytes) ? count_parts(bytes) : 0;
-
-    if (parts > MOST_PARTS) {
-        refuse(make(c, 1, arg), 0, bytes, "batch-too-long",
-               (answer){ .kind = ANSWER_REJECT, .error = HL7_ERROR_VALUE_TOO_LONG },
-               "a batch of more than 10000 messages: send it in pieces");
-    } else if (parts > 0) {
-        parcel *p = make(c, parts, arg);
-        p->batch = slice_starts(bytes, slice_lit("FHS")) || slice_starts(bytes, slice_lit("BHS"));
-        take_batch(p, bytes);
-    } else {
-        take_message(make(c, 1, arg), 0, bytes);
+    if (!hl7_batch_is(bytes)) {
+        take_message(p, part_new(p, bytes), bytes);
+        return;
     }
+    p->several = p->open = true;
+    p->wrapped = slice_starts(bytes, slice_lit("FHS")) || slice_starts(bytes, slice_lit("BHS"));
+    p->waiting = 1;
+    p->bytes = mem_dup(bytes);
+    p->size = bytes.len;
+    p->conn->e->storing += p->size;
+    list_push(&p->conn->e->batches, &p->link);
+    hl7_batch_open(&p->rest, (slice){ p->bytes, p->size });
+    batch_take(p);
 }
 
-static parcel *frame_parcel(connector *c, size_t parts, void *arg)
+static void take_frame(connector *c, mllp_ticket *ticket, mllp_flaw flaw, slice bytes)
 {
-    mllp_ticket *ticket = arg;
-    parcel *p = parcel_new(c, parts);
+    parcel *p = parcel_new(c);
 
     p->ticket = ticket;
     p->connection = mllp_ticket_conn(ticket);
     p->peer = mllp_ticket_peer(ticket);
-    return p;
+    if (flaw == MLLP_GOOD) {
+        take_bytes(p, bytes);
+    } else {
+        answer say = { .kind = ANSWER_REJECT, .error = flaw == MLLP_TOO_LONG ? HL7_ERROR_VALUE_TOO_LONG : HL7_ERROR_SEQUENCE };
+        refuse(p, part_new(p, bytes), bytes, flaw == MLLP_TOO_LONG ? "too-long" : "bad-framing", say, mllp_flaw_text(flaw));
+    }
 }
 
 static void on_frame(void *arg, mllp_ticket *ticket, mllp_flaw flaw, slice bytes)
 {
     connector *c = arg;
+    parcel *ahead = batch_ahead(c->e, mllp_ticket_conn(ticket));
 
     metric_add(c->count.received, 1);
     metric_set(c->count.last_message, clock_real_us() / 1000000);
-    if (flaw == MLLP_GOOD) {
-        take_bytes(c, frame_parcel, ticket, bytes);
+    if (ahead == NULL) {
+        take_frame(c, ticket, flaw, bytes);
     } else {
-        answer say = { .kind = ANSWER_REJECT, .error = flaw == MLLP_TOO_LONG ? HL7_ERROR_VALUE_TOO_LONG : HL7_ERROR_SEQUENCE };
-        refuse(frame_parcel(c, 1, ticket), 0, bytes, flaw == MLLP_TOO_LONG ? "too-long" : "bad-framing", say,
-               mllp_flaw_text(flaw));
+        late_frame *f = mem_alloc(sizeof *f + bytes.len);
+        f->ticket = ticket;
+        f->flaw = flaw;
+        f->len = bytes.len;
+        if (bytes.len > 0) memcpy(f->bytes, bytes.ptr, bytes.len);
+        c->e->storing += f->len;
+        list_push(&ahead->behind, &f->link);
     }
     engine_balance(c->e);
 }
@@ -488,20 +581,12 @@ const mllp_server_events intake_events = { .frame = on_frame, .closed = on_close
 
 /* ---- release from quarantine ------------------------------------------------------------------ */
 
-typedef struct release { void (*done)(void *arg, const id *message_id, const err_info *why); void *arg; } release;
-
-static parcel *release_parcel(connector *c, size_t parts, void *arg)
-{
-    release *r = arg;
-    parcel *p = parcel_new(c, parts);
-
-    p->released = r->done;
-    p->arg = r->arg;
-    return p;
-}
-
 void intake_release(connector *c, slice bytes,
                     void (*done)(void *arg, const id *message_id, const err_info *why), void *arg)
 {
-    take_bytes(c, release_parcel, &(release){ done, arg }, bytes);
+    parcel *p = parcel_new(c);
+
+    p->released = done;
+    p->arg = arg;
+    take_bytes(p, bytes);
 }
