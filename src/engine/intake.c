@@ -461,20 +461,22 @@ static parcel *batch_ahead(const engine *e, uint64_t connection)
     return NULL;
 }
 
-/* What waited behind a batch goes on, up to the next batch among it. */
+/* What waited behind a batch goes on, up to the next batch among it, behind which the rest waits. */
 static void follow(const parcel *p, list *behind)
 {
     connector *c = p->conn;
 
     for (list *l; (l = list_pop(behind)) != NULL;) {
         late_frame *f = container_of(l, late_frame, link);
-        parcel *next;
+        parcel *next = batch_ahead(c->e, p->connection);
+        if (next != NULL) {              /* the frame before this one */
+            list_push(&next->behind, l);
+            continue;
+        }
         c->e->storing -= f->len;
         if (p->lost) mllp_answer(f->ticket, SLICE_NONE, true);
         else take_frame(c, f->ticket, f->flaw, (slice){ f->bytes, f->len });
         free(f);
-        next = batch_ahead(c->e, p->connection);
-        if (next != NULL) { list_splice(&next->behind, behind); return; }
     }
 }
 
