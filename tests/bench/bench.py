@@ -7,8 +7,16 @@
   idle       memory, connections held, time to ready
   containment  a tenant's p99 while others' scripts attack, beside 1.5 times its own alone and one budget
   all        all of these
+
+By themselves, since they take long:
+
   crash      200,000 messages while engines, PostgreSQL, the broker and the FHIR service die again and again, and
              the books afterwards; SEED draws the same faults again
+  soak       `pipeline` for MINUTES (10): is memory flat?
+  outage     one of two targets dead for MINUTES (30) under load: the other, memory, the way back
+  poison     one key of 10,000 whose messages fail: how long the others take
+  many       1,000 connectors with 10,000 connections
+  nodes      two engines beside one, on the same cores
 
 The engine, PostgreSQL (fsync on, every index) and the load share this machine. The limit is
 what the same machine gives in the same run when nothing else is done: what it is stands
@@ -16,112 +24,15 @@ beside it. --smoke takes short runs, to see that the benches work.
 """
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "scenario"))
-import containment_storm as storm  # noqa: E402
-from harness import BINARY, Failed, Process, Scenario, free_port, listening, wait_for  # noqa: E402
-
-TREE = os.path.dirname(BINARY)
-# All else as PostgreSQL comes. Checkpoints come by time, as on a server set up for writing, and
-# WAL goes into segments that are there, as on a server that has run for a while.
-POSTGRES = ["shared_buffers=512MB", "max_wal_size=8GB", "min_wal_size=2GB", "checkpoint_timeout=15min"]
-FILL_WAL = "select count(pg_logical_emit_message(false, 'bench', repeat('x', 1000000))) from generate_series(1, {megabytes})"
-PACK = "lua/packs/v2-to-fhir"
-
-
-class Bench:
-    def __init__(self, as_json, smoke):
-        self.as_json = as_json
-        self.smoke = smoke
-
-    def figure(self, bench, figure, value, unit, limit, limit_is):
-        """A limit may be None, where nothing can be measured beside the value."""
-        value = round(value, 3 if value < 10 else 1 if value < 1000 else 0)
-        if limit is not None:
-            limit = round(limit, 3 if limit < 10 else 1 if limit < 1000 else 0)
-        if self.as_json:
-            line = {"bench": bench, "figure": figure, "value": value, "unit": unit, "limit": limit, "limit_is": limit_is}
-            print(json.dumps(line), flush=True)
-        else:
-            beside = f"beside {limit:>9,} {unit}: {limit_is}" if limit is not None else limit_is
-            print(f"{bench:11} {figure:26} {value:>11,} {unit:12} {beside}", flush=True)
-
-
-class Quiet(Scenario):
-    """The harness's parts without its account."""
-
-    def __enter__(self):
-        out, sys.stdout = sys.stdout, open(os.devnull, "w", encoding="ascii")
-        try:
-            return super().__enter__()
-        finally:
-            sys.stdout.close()
-            sys.stdout = out
-
-    def __exit__(self, kind, value, trace):
-        if kind is not None:
-            return super().__exit__(kind, value, trace)
-        out, sys.stdout = sys.stdout, open(os.devnull, "w", encoding="ascii")
-        try:
-            return super().__exit__(kind, value, trace)
-        finally:
-            sys.stdout.close()
-            sys.stdout = out
-
-    def started(self, wal_megabytes=0):
-        """A database, migrated, with WAL segments to reuse."""
-        pg = self.postgres(*POSTGRES)
-        self.interop("migrate")
-        if wal_megabytes:
-            pg.psql(FILL_WAL.format(megabytes=wal_megabytes))
-            pg.psql("checkpoint")
-        self.env["INTEROP_LOG_LEVEL"] = "warn"
-        return pg
-
-    def connectors(self, pg, count, mapped, *options):
-        """Active connectors, each of a tenant of its own; their ports. Without `mapped` they
-        have no pack: their messages are stored and acknowledged, and wait."""
-        ports = []
-        for n in range(count):
-            port = free_port()
-            while port in ports:
-                port = free_port()
-            ports.append(port)
-            self.interop("connector", "add", "--tenant", f"tenant-{n}", "--name", "adt", "--protocol", "mllp",
-                         "--direction", "inbound", "--port", port, "--pack", PACK, *(["--activate"] if mapped else []),
-                         *options)
-        if not mapped:
-            pg.psql("update interop_connectors set pack_digest = null, status = 'active'")
-        return ports
-
-    def load(self, ports, messages, prefix, connections=64, patients=10000, warm=0):
-        for port in ports:
-            wait_for(f"port {port}", lambda port=port: listening(port))
-        if warm:
-            self.load(ports, warm, prefix + "W", connections, patients)
-        done = subprocess.run([f"{TREE}/bench_mllp_load", "--connections", str(connections), "--messages", str(messages),
-                               "--patients", str(patients), "--id", prefix, *map(str, ports)],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise Failed(f"bench_mllp_load: {done.stderr}")
-        account = json.loads(done.stdout)
-        if account["negative"]:
-            raise Failed(f"{account['negative']} messages were refused: {done.stderr}")
-        return account
-
-
-def measured(program, *args):
-    """What one of the C benches prints."""
-    done = subprocess.run([f"{TREE}/{program}", *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, check=False)
-    if done.returncode != 0:
-        raise Failed(f"{program}: {done.stderr}")
-    return json.loads(done.stdout)
+import endurance
+from parts import (BINARY, TREE, Bench, Failed, Flow, Process, Quiet, Sink, all_processed, driven, free_port, listening, measured,
+                   rows, wait_for, wal)
+import containment_storm as storm  # noqa: E402  where parts.py has pointed to
 
 
 def lines(bench, program, env=None):
@@ -176,17 +87,6 @@ def ack(bench):
             engine.stop()
 
 
-def wal(pg):
-    """WAL bytes written so far."""
-    return pg.value("select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint")
-
-
-def rows(pg):
-    """How many rows each of the tables holds that grow with messages."""
-    return {table: pg.value(f"select count(*) from {table}")
-            for table in ("hl7_messages", "hl7_deliveries", "hl7_resource_links", "outbox_events")}
-
-
 def life(bench):
     """The engine's own SQL by itself: messages a second, WAL bytes and rows a message."""
     with Quiet("bench-life") as s:
@@ -205,46 +105,17 @@ def pipeline(bench):
     bound, bound_wal = life(bench)
     with Quiet("bench-pipeline") as s:
         pg = s.started(0 if bench.smoke else 1500)
-        sink = Process("bench_sink", [f"{TREE}/bench_sink"], s.log("sink"))
-        s.parts.append(lambda: sink.end())
-        wait_for("the sink", lambda: "listening" in sink.text())
-        target = f"http://127.0.0.1:{sink.text().split()[1]}/fhir"
-        s.interop("rule", "add", "--type", "*", "--url", target)
-        [port] = s.connectors(pg, 1, mapped=True)
+        s.interop("rule", "add", "--type", "*", "--url", Sink(s).url)
+        ports = s.connectors(pg, 1, mapped=True)
         engine = s.engine()
-        wait_for("the listener", lambda: listening(port))
-
+        flow = Flow(s, ports, "P", messages)
         before, events = wal(pg), rows(pg)["outbox_events"]
-        load = subprocess.Popen([f"{TREE}/bench_mllp_load", "--follow", "--messages", str(messages), "--id", "P",
-                                 "--patients", "10000", str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        s.parts.append(load.kill)
-        # The backlog is kept under a window: what was acknowledged and is not delivered yet.
-        start = time.monotonic()
-        processed, backlogs, marks = 0, [], []
-        while processed < messages:
-            processed = int(engine.metric("interop_messages_processed_total"))
-            stored = int(engine.metric("interop_messages_stored_total"))
-            backlogs.append(stored - processed)
-            marks.append((time.monotonic() - start, processed))
-            if load.poll() is None:
-                try:
-                    load.stdin.write(f"{processed + window}\n")
-                    load.stdin.flush()
-                except BrokenPipeError:
-                    pass
-            elif load.returncode != 0:
-                raise Failed("the load failed")
-            engine.must_run()
-            if time.monotonic() - start > 900:
-                raise Failed(f"only {processed} of {messages} were processed in 15 minutes")
-            time.sleep(0.1)
-        seconds = time.monotonic() - start
+        marks = driven([engine], flow, messages, window)
+        seconds = marks[-1][0]
         written, kept = wal(pg) - before, rows(pg)
         kept["outbox_events"] -= events
-        states = pg.rows("select processing_status as status, count(*) as n from hl7_messages group by 1")
-        if states != [{"status": "processed", "n": messages}]:
-            raise Failed(f"not all were processed: {states}")
-        half = next(at for at, done in marks if done >= messages / 2)
+        all_processed(pg, messages)
+        half = next(at for at, done, _ in marks if done >= messages / 2)
         bench.figure("pipeline", "messages_per_s", messages / seconds, "1/s", bound,
                      "the same SQL by itself: stored, transformed, delivered, links and events")
         bench.figure("pipeline", "messages_per_s_second_half", messages / 2 / (seconds - half), "1/s", bound, "the same")
@@ -252,7 +123,8 @@ def pipeline(bench):
                      "the same SQL by itself, with 2.4 kB of parsed data and 6 links")
         bench.figure("pipeline", "rows_per_message", sum(kept.values()) / messages, "rows", None,
                      ", ".join(f"{count / messages:.1f} {table}" for table, count in kept.items()))
-        bench.figure("pipeline", "backlog_most", max(backlogs), "messages", window, "the window that the load keeps to")
+        bench.figure("pipeline", "backlog_most", max(backlog for _, _, backlog in marks), "messages", window,
+                     "the window that the load keeps to")
         engine.stop()
 
 
@@ -323,21 +195,6 @@ def containment(bench):
         engine.stop()
 
 
-def crash(bench):
-    env = {**os.environ, "MESSAGES": "2400" if bench.smoke else "200000"}
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "scenario", "chaos.py")
-    said = []
-    with subprocess.Popen(["/usr/bin/python3", script], env=env, stdout=subprocess.PIPE, text=True) as run:
-        for line in run.stdout:
-            said.append(line)
-            print(line, end="", file=sys.stderr, flush=True)
-    if run.returncode != 0:
-        raise Failed("the books do not balance")
-    faults, seconds, again = re.search(r"(\d+) faults in (\d+) s, (\d+) messages sent again", "".join(said)).groups()
-    bench.figure("crash", "messages_per_s", int(env["MESSAGES"]) / int(seconds), "1/s", None,
-                 f"through {faults} faults, {again} messages sent again, none lost, doubled or out of order")
-
-
 BENCHES = {"parse": parse, "map": mapped, "ack": ack, "pipeline": pipeline, "idle": idle, "containment": containment}
 
 
@@ -346,12 +203,12 @@ def main():
     flags = [arg for arg in sys.argv[1:] if arg.startswith("--")]
     if names == ["all"]:
         names = list(BENCHES)
-    if not names or any(n not in BENCHES and n != "crash" for n in names) or any(f not in ("--json", "--smoke") for f in flags):
+    if not names or any(n not in BENCHES and n not in endurance.BENCHES for n in names) or any(f not in ("--json", "--smoke") for f in flags):
         print(__doc__.strip(), file=sys.stderr)
         return 2
     bench = Bench("--json" in flags, "--smoke" in flags)
     for name in names:
-        (crash if name == "crash" else BENCHES[name])(bench)
+        (BENCHES.get(name) or endurance.BENCHES[name])(bench)
     return 0
 
 

@@ -2,9 +2,9 @@
  * in flight on each, every acknowledgement timed.
  *
  *   bench_mllp_load [--connections N] [--messages N] [--patients N] [--id PREFIX]
- *                   [--follow] [--idle] PORT…
+ *                   [--follow] [--idle] [ADDRESS:]PORT…
  *
- * Connections are shared out among the ports in turn. Each message is the same
+ * Connections are shared out among the ports in turn (of 127.0.0.1 where no IPv4 address is given). Each message is the same
  * ADT^A01 of about 1 kB with a control id of its own, for one of N patients.
  * It prints one JSON line: messages, seconds, positive and negative
  * acknowledgements, and latencies in microseconds.
@@ -59,9 +59,9 @@ static struct {
     uint64_t    messages;
     const char *prefix;
     bool        follow, idle;
-    uint16_t    ports[PORTS_MAX];
+    struct sockaddr_in ports[PORTS_MAX];
     unsigned    port_count;
-} wanted = { 64, 1000, 10000, "L", false, false, { 0 }, 0 };
+} wanted = { .connections = 64, .patients = 1000, .messages = 10000, .prefix = "L" };
 
 static connection *all;
 static uint32_t *latency_us;
@@ -156,8 +156,7 @@ static void open_all(int ep)
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     for (unsigned i = 0; i < wanted.connections; i++) {
-        struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                                  .sin_port = htons(wanted.ports[i % wanted.port_count]) };
+        struct sockaddr_in to = wanted.ports[i % wanted.port_count];
         all[i].fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (all[i].fd < 0) fail("socket");
         if (connect(all[i].fd, (struct sockaddr *)&to, sizeof to) != 0) fail("connect");
@@ -188,6 +187,20 @@ static void print_account(double seconds)
            latency_us[n - 1], sizeof message - 1 - 3);
 }
 
+static struct sockaddr_in read_address(const char *text)
+{
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    const char *colon = strchr(text, ':');
+    char address[INET_ADDRSTRLEN];
+
+    if (colon != NULL) {
+        snprintf(address, sizeof address, "%.*s", (int)(colon - text), text);
+        if (inet_pton(AF_INET, address, &to.sin_addr) != 1) fail(text);
+    }
+    to.sin_port = htons((uint16_t)strtoul(colon != NULL ? colon + 1 : text, NULL, 10));
+    return to;
+}
+
 static void read_options(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
@@ -198,11 +211,11 @@ static void read_options(int argc, char **argv)
         else if (strcmp(name, "--id") == 0) wanted.prefix = value, i++;
         else if (strcmp(name, "--follow") == 0) wanted.follow = true;
         else if (strcmp(name, "--idle") == 0) wanted.idle = true;
-        else if (wanted.port_count < PORTS_MAX) wanted.ports[wanted.port_count++] = (uint16_t)strtoul(name, NULL, 10);
+        else if (wanted.port_count < PORTS_MAX) wanted.ports[wanted.port_count++] = read_address(name);
     }
     if (wanted.port_count == 0 || wanted.connections == 0 || wanted.patients == 0 || strlen(wanted.prefix) > 6) {
         fprintf(stderr, "usage: bench_mllp_load [--connections N] [--messages N] [--patients N] [--id PREFIX] "
-                        "[--follow] [--idle] PORT…\n");
+                        "[--follow] [--idle] [ADDRESS:]PORT…\n");
         exit(2);
     }
 }

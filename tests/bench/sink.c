@@ -1,7 +1,7 @@
 /* tests/bench/sink.c -- a FHIR service that answers at once and keeps nothing: what
  * is measured with it is the sender.
  *
- *   bench_sink      prints "listening PORT", serves on the loopback until it is ended
+ *   bench_sink [PORT]   prints "listening PORT", serves on the loopback until it is ended
  *
  * A POST of a Bundle to /fhir is answered with a transaction-response of one entry
  * for each of its entries: 201 Created, a location (the type that the request's
@@ -170,15 +170,18 @@ static void accept_one(int ep, int listener)
     epoll_ctl(ep, EPOLL_CTL_ADD, fd, &(struct epoll_event){ .events = EPOLLIN, .data.ptr = c });
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct sockaddr_in here = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t size = sizeof here;
     struct epoll_event events[EVENTS];
     arena mem = { 0 };
+    int one = 1;
     int ep = epoll_create1(EPOLL_CLOEXEC), listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     signal(SIGPIPE, SIG_IGN);
+    if (argc > 1) here.sin_port = htons((uint16_t)strtoul(argv[1], NULL, 10));
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(listener, (struct sockaddr *)&here, sizeof here) != 0 || listen(listener, 128) != 0
         || getsockname(listener, (struct sockaddr *)&here, &size) != 0) fail("listen");
     epoll_ctl(ep, EPOLL_CTL_ADD, listener, &(struct epoll_event){ .events = EPOLLIN, .data.ptr = NULL });

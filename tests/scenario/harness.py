@@ -55,10 +55,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def listening(port):
+def listening(port, host="127.0.0.1"):
     """Whether something accepts connections there."""
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 def wait_for(what, condition, seconds=20, every=0.05):

@@ -6,12 +6,11 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 
-from harness import Scenario, free_port, wait_for
+from harness import Scenario, free_port, listening, wait_for
 from promises_books import Load, adt, check_books, pack_folder, settled, site
 from promises_service import Service
 
@@ -107,13 +106,8 @@ def changes_reach_all(x):
     begun = time.monotonic()
     s.interop("connector", "pause", "adt", "--tenant", "t0")
     port = x.pg.value("select port from interop_connectors where tenant_id = 't0'")
-    wait_for("both listeners to close", lambda: not any(listens(host, port) for host in HOSTS), 5, 0.02)
+    wait_for("both listeners to close", lambda: not any(listening(port, host) for host in HOSTS), 5, 0.02)
     s.say(f"both listeners closed {time.monotonic() - begun:.2f} s after the command began")
-
-
-def listens(host, port):
-    with socket.socket() as link:
-        return link.connect_ex((host, port)) == 0
 
 
 def open_transaction(x, instance):
@@ -192,7 +186,7 @@ def stale_requests(x):
               f"'{service.base('slow')}', 1)")
     port = site(s, x.pg, None, "slow", None, "slow", "--pack", folder)
     wait_for("it to be run", lambda: holder(x, "slow") is not None)
-    wait_for("its listener", lambda: listens(HOSTS[0], port))
+    wait_for("its listener", lambda: listening(port, HOSTS[0]))
     with s.mllp(port) as client:
         for n in range(60):
             s.check(client.exchange(adt(f"SLOW{n:02}", f"S{n:02}")).code == "AA", "acknowledged") if n == 0 else \
