@@ -26,7 +26,7 @@
 #include "base/failpoint.h"
 #include "base/hash.h"
 
-enum { BATCH_ROOM = 512, CONTROL_ID_MAX = 199, PROBE = 16, MAX_CONNECTIONS = 16, CAREFUL_BATCHES = 64 };
+enum { BATCH_ROOM = 512, CONTROL_ID_MAX = 199, PROBE = 16, LOOK_UPS = 64, MAX_CONNECTIONS = 16, CAREFUL_BATCHES = 64 };
 
 #define ROWS                                                                                                \
     "unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],"  \
@@ -111,8 +111,10 @@ typedef struct lane_writer {             /* one database connection */
     unsigned careful;                    /* batches still to go by insert_unless_there */
     bool     sent_careful;
     list     settling;                   /* of the batch that was committed, to be completed in this order */
-    size_t   settling_count;
+    list     again;                      /* of them, those that go again, by another suffix */
+    size_t   settling_count;             /* of both */
     unsigned probed;                     /* suffixes looked at for the first of them */
+    unsigned asked;                      /* of how many that were not inserted the rows are looked for */
 } lane_writer;
 
 struct ingest {
@@ -315,17 +317,15 @@ static void batch_refused(void *arg, write_op *op, const char *sqlstate, const e
 static void on_found(void *arg, err e, const pg_result *results, int count,
                      const char *sqlstate, const err_info *why);
 
-static void look_up(lane_writer *w)
+static void ask_for(pg_unit *unit, const ingest_op *op, unsigned probed)
 {
-    const ingest_op *op = op_of(w->settling.next);
-    pg_unit *unit = pg_unit_new(w->conn);
     arena *mem = pg_unit_arena(unit);
     pg_param *tenant = arena_array(mem, pg_param, 1), *params = arena_array(mem, pg_param, 3);
     pg_array names;
 
     pg_array_begin(&names, mem, PG_TEXT);
     for (unsigned i = 0; i < PROBE; i++) {
-        unsigned suffix = w->probed + i + 1;
+        unsigned suffix = probed + i + 1;
         pg_array_text(&names, suffix == 1 ? op->control_id
             : arena_printf(mem, "%.*s~%u", (int)op->control_id.len, op->control_id.ptr, suffix));
     }
@@ -335,6 +335,19 @@ static void look_up(lane_writer *w)
     params[2] = pg_array_end(&names);
     pg_unit_add(unit, &set_tenant, tenant, 1);
     pg_unit_add(unit, &find_same, params, 3);
+}
+
+/* Of the next that were not inserted, many in one commit: who was cut off sends much again. */
+static void look_up(lane_writer *w)
+{
+    pg_unit *unit = pg_unit_new(w->conn);
+
+    w->asked = 0;
+    list_each(l, &w->settling) {
+        if (op_of(l)->inserted) continue;
+        ask_for(unit, op_of(l), w->asked == 0 ? w->probed : 0);
+        if (++w->asked == LOOK_UPS || w->probed > 0) break;
+    }
     pg_submit(unit, on_found, w);
 }
 
@@ -357,22 +370,22 @@ static bool settle(lane_writer *w)
     return true;
 }
 
-static void conflict_over(lane_writer *w, ingest_outcome outcome)
+/* What is not settled goes again, in its order and before all else. */
+static void go_again(lane_writer *w)
 {
-    w->probed = 0;
-    op_done(w, take_first(w), outcome);
-    if (settle(w)) writer_resume(w->out);
+    list_splice(&w->again, &w->settling);
+    while (!list_empty(&w->again)) {
+        list *last = w->again.prev;
+        list_remove(last);
+        writer_put_front(w->out, container_of(last, write_op, link));
+    }
+    w->settling_count = 0;
 }
 
 /* The database cannot compare now: the rest goes again from the start, a little later. */
 static void settle_later(lane_writer *w, const char *sqlstate, const err_info *why)
 {
-    while (!list_empty(&w->settling)) {
-        list *last = w->settling.prev;
-        list_remove(last);
-        writer_put_front(w->out, container_of(last, write_op, link));
-    }
-    w->settling_count = 0;
+    go_again(w);
     writer_rest(w->out, sqlstate, why);
 }
 
@@ -400,44 +413,52 @@ static unsigned first_free(const ingest_op *op, unsigned probed, const pg_result
     return suffix;
 }
 
+/* The first that is not settled, by the rows of its id: it was stored before, or goes again. False: further
+ * suffixes have to be looked at. */
+static bool found(lane_writer *w, const pg_result *r)
+{
+    ingest_op *op = op_of(w->settling.next);
+    char hex[SHA256_HEX + 1];
+    unsigned free_suffix;
+
+    for (int i = 0; i < pg_rows(r); i++) {
+        if (!slice_is(pg_cell(r, i, 2), sha256_hex(&op->hash, hex))) continue;
+        take_row(op, r, i);
+        /* Our own row: a commit whose answer was lost. */
+        op_done(w, take_first(w), slice_eq(slice_of(op->found_id.text), id_slice(&op->message_id)) ? INGEST_STORED : INGEST_REPEAT);
+        return true;
+    }
+    free_suffix = first_free(op, w->probed, r);
+    if (free_suffix == 0) return false;                  /* reused often */
+    if (free_suffix > 1 && !op->accept_reused) {
+        take_row(op, r, 0);
+        op_done(w, take_first(w), INGEST_REUSED);
+        return true;
+    }
+    op->suffix = free_suffix == 1 ? 0 : free_suffix;     /* 1: the row that we met is gone */
+    list_remove(&op->op.link);
+    list_push(&w->again, &op->op.link);
+    return true;
+}
+
 static void on_found(void *arg, err e, const pg_result *results, int count,
                      const char *sqlstate, const err_info *why)
 {
     lane_writer *w = arg;
-    ingest_op *op;
-    char hex[SHA256_HEX + 1];
-    unsigned free_suffix;
-    int rows;
+    bool more = false;
 
     (void)count;
     if (e == ERR_CLOSED) return;                         /* ingest_close has taken the rest */
     if (e == ERR_STORE_LOST) { look_up(w); return; }     /* waits for the connection */
     if (e != ERR_OK) { settle_later(w, sqlstate, why); return; }
-    op = op_of(w->settling.next);
-    rows = pg_rows(&results[1]);
-    for (int i = 0; i < rows; i++) {
-        if (!slice_is(pg_cell(&results[1], i, 2), sha256_hex(&op->hash, hex))) continue;
-        take_row(op, &results[1], i);
-        /* Our own row: a commit whose answer was lost. */
-        conflict_over(w, slice_eq(slice_of(op->found_id.text), id_slice(&op->message_id))
-                             ? INGEST_STORED : INGEST_REPEAT);
-        return;
+    for (unsigned i = 0; i < w->asked && !more; i++) {
+        while (op_of(w->settling.next)->inserted) op_done(w, take_first(w), INGEST_STORED);
+        more = !found(w, &results[2 * i + 1]);
+        w->probed = more ? w->probed + PROBE : 0;
     }
-    free_suffix = first_free(op, w->probed, &results[1]);
-    if (free_suffix == 0) {                              /* reused often: look further */
-        w->probed += PROBE;
-        look_up(w);
-        return;
-    }
-    if (free_suffix > 1 && !op->accept_reused) {
-        take_row(op, &results[1], 0);
-        conflict_over(w, INGEST_REUSED);
-        return;
-    }
-    op->suffix = free_suffix == 1 ? 0 : free_suffix;     /* 1: the row that we met is gone */
-    w->probed = 0;
-    writer_put_front(w->out, &take_first(w)->op);
-    if (settle(w)) writer_resume(w->out);
+    if (!settle(w)) return;
+    go_again(w);
+    writer_resume(w->out);
 }
 
 /* ---- life ------------------------------------------------------------------------- */
@@ -468,6 +489,7 @@ ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections, inge
         w->owner = s;
         (void)snprintf(w->name, sizeof w->name, "%s.%u", pg_instance(), i);
         list_init(&w->settling);
+        list_init(&w->again);
         w->conn = pg_open(loop, &options);
         w->out = writer_new(w->conn, loop, &kind, w);
     }
@@ -539,6 +561,7 @@ void ingest_close(ingest *s, void (*lost)(ingest_op *op), void (*done)(void *arg
     for (unsigned i = 0; i < s->count; i++) {
         lane_writer *w = &s->lane[i];
         writer_free(w->out, &left, one_closed, s);
+        list_splice(&left, &w->again);
         list_splice(&left, &w->settling);
         pg_close(w->conn, one_closed, s);
     }

@@ -97,21 +97,21 @@ def empty_batch(x):
 
 def stopped(x):
     """A clean stop in the midst of a batch: no answer, and nothing doubled when it is sent again."""
-    s, port, data = x.s, x.open("stopped", "--set", "frame_cap=64MiB"), batch("S", 20000)
+    s, port, data = x.s, x.open("stopped", "--set", "frame_cap=64MiB"), batch("S", 40000)
     for how in ("stop", "kill"):
         with Mllp(port, seconds=120) as client:
             client.send(frame(data))
             so_far = len(stored(x, "stopped"))
-            wait_for("some of it to be stored", lambda: len(stored(x, "stopped")) > so_far + 500)
+            wait_for("some of it to be stored", lambda: len(stored(x, "stopped")) > so_far, every=0.01)
             getattr(x.engine, how)()
             s.check(client.receive() is None, f"no answer when the engine is ended ({how})")
-        s.check(0 < len(stored(x, "stopped")) < 20000, "some of it is stored", str(len(stored(x, "stopped"))))
+        s.check(0 < len(stored(x, "stopped")) < 40000, "some of it is stored", str(len(stored(x, "stopped"))))
         x.restart()
         wait_for("the listener", lambda: listening(port))
     with Mllp(port, seconds=120) as client:
-        s.equal(answered(client.exchange(data)), [("AA", f"S{n:06}") for n in range(20000)], "sent again, all of it is acknowledged")
-    s.equal(stored(x, "stopped"), [f"S{n:06}" for n in range(20000)], "stored once, in order")
-    wait_for("it to be processed", lambda: x.count("stopped") == 20000, 120, 1)
+        s.equal(answered(client.exchange(data)), [("AA", f"S{n:06}") for n in range(40000)], "sent again, all of it is acknowledged")
+    s.equal(stored(x, "stopped"), [f"S{n:06}" for n in range(40000)], "stored once, in order")
+    wait_for("it to be processed", lambda: x.count("stopped") == 40000, 240, 1)
 
 
 def refused_within(x):
