@@ -95,7 +95,7 @@ def main():
             if load.acked() < load.total:                # the next one meets work again
                 wait_for("the load to go on", lambda before=load.acked(): load.acked() > before, 60)
         load.finish(s, 120)
-        settled(s, x.pg, 120)
+        settled(s, x.pg, 120 + MESSAGES // 50)
         s.say(f"{count} faults in {time.monotonic() - started:.0f} s, {load.resent()} messages sent again")
         for engine in x.engines:
             engine.must_run()
