@@ -80,7 +80,7 @@ void connector_heard(connector *c, slice writer_name, int64_t base)
     struct heard *h = NULL;
 
     if (c->epoch == 0) return;           /* who takes it reads everything */
-    ingest_begin_behind(c->e->in, base + BATCH_END);
+    if (c->e->in != NULL) ingest_begin_behind(c->e->in, base + BATCH_END);
     for (size_t i = 0; i < c->writer_count; i++)
         if (c->writers[i].writer == who) h = &c->writers[i];
     if (h != NULL && h->base >= base) return;

@@ -351,7 +351,7 @@ bool engine_ready(const engine *e, err_info *why)
     err_info store = { 0 };
 
     if (!pg_answers(e->feed, &store) ||
-        (e->joined && (!ingest_is_ready(e->in, &store) || !outcome_is_ready(e->out, &store)))) {
+        (e->in != NULL && e->joined && (!ingest_is_ready(e->in, &store) || !outcome_is_ready(e->out, &store)))) {
         const char *text = store.text[0] != '\0' ? store.text : e->store_why.text;
         (void)err_set(why, ERR_STORE, "PostgreSQL is not available%s%s", text[0] == '\0' ? "" : ": ", text);
         return false;

@@ -94,6 +94,8 @@ static void store_closed(void *arg)
     engine *e = arg;
 
     if (--e->parts > 0) return;
+    e->in = NULL;                        /* freed, and what comes back from other connections looks at it */
+    e->out = NULL;
     e->closing_step = STEP_NODE;
     e->parts = 1;
     node_end(e->node, node_left, e);
@@ -113,8 +115,8 @@ void engine_close_step(engine *e)
     if (e->closing_step == STEP_WORK &&
         ((transform_waiting(e->pool) == 0 && deliver_active(e->deliveries) == 0) || late(e)))
         e->closing_step = STEP_STORE;
-    if (e->closing_step == STEP_STORE && transform_waiting(e->pool) == 0 &&
-        (e->in == NULL || (outcome_waiting(e->out) == 0 && ingest_waiting(e->in) == 0) || late(e)) && e->parts == 0) {
+    if (e->closing_step == STEP_STORE && e->parts == 0 && transform_waiting(e->pool) == 0 &&
+        (e->in == NULL || (outcome_waiting(e->out) == 0 && ingest_waiting(e->in) == 0) || late(e))) {
         cancel_requests(e);
         e->parts = e->in == NULL ? 1 : 2;
         if (e->in == NULL) { store_closed(e); return; }  /* it never had its turn */

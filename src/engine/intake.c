@@ -32,7 +32,7 @@ typedef struct parcel {
     parcel_part  *parts;
     size_t        put;                   /* acknowledgements in them */
     bool          wrapped;               /* in FHS or BHS: so is the answer */
-    bool          lost;                  /* a part was given up: no answer at all, the sender sends it again */
+    bool          lost;                  /* not all of it will be stored: no answer, the sender sends it again */
     bool          several, open, taking; /* a batch; not all of it is taken; it is being taken from */
     hl7_batch     rest;                  /* what is not taken of `bytes` */
     char         *bytes;
@@ -80,7 +80,7 @@ static void parcel_finish(parcel *p)
     buf all = buf_in(NULL);
 
     if (p->ticket == NULL) {
-        p->released(p->arg, p->first.text[0] == '\0' ? NULL : &p->first, &p->why);
+        p->released(p->arg, p->lost || p->first.text[0] == '\0' ? NULL : &p->first, &p->why);
     } else {
         if (p->wrapped && p->put > 0) buf_puts(&all, "BHS|^~\\&\r");
         for (size_t i = 0; i < p->count; i++) {
@@ -318,6 +318,7 @@ void intake_lost(ingest_op *op)
     parcel *p = container_of(op, job, store)->storing->of;
 
     p->lost = true;
+    if (p->why.text[0] == '\0') (void)err_set(&p->why, ERR_CLOSED, "the engine stopped before all of it was stored");
     part_settled(p, container_of(op, job, store)->storing->index);
     part_done(p);
 }
@@ -488,8 +489,15 @@ static void batch_end(parcel *p)
     list_remove(&p->link);
     p->conn->e->storing -= p->size;
     free(p->bytes);
+    if (p->lost && p->ticket != NULL) mllp_give_up(p->ticket);
     follow(p, &p->behind);
     part_done(p);
+}
+
+/* What is released from quarantine nobody sends again: all of it goes at once, and a stop waits for it. */
+static bool window_is_open(const parcel *p)
+{
+    return p->ticket == NULL || (p->storing < BATCH_PARTS && p->storing_bytes < BATCH_BYTES);
 }
 
 static void batch_take(parcel *p)
@@ -499,10 +507,10 @@ static void batch_take(parcel *p)
     size_t at;
     bool more = true;
 
-    if (p->taking) return;               /* a part was settled at once */
+    if (p->taking) return;               /* a part that is settled at once: none is today */
     p->taking = true;
-    p->lost |= p->conn->e->closing;
-    while (more && !p->lost && (p->storing == 0 || (p->storing < BATCH_PARTS && p->storing_bytes < BATCH_BYTES))) {
+    p->lost |= p->ticket != NULL && p->conn->e->closing;
+    while (more && !p->lost && (p->storing == 0 || window_is_open(p))) {
         more = hl7_batch_next(&p->rest, &message, &at, &stray);
         if (stray.ptr != NULL)
             refuse(p, part_new(p, stray), stray, "bad-message", stray_answer, "bytes of a batch that belong to no message");

@@ -56,6 +56,7 @@ struct mllp_conn {
     unsigned     refs;                   /* stream, timer, tickets */
     bool         handing;                /* within events.frame: who called it goes on */
     bool         last_sent;              /* an answer with `end` was sent: nothing follows it */
+    bool         given_up;               /* nor is anything more handed over */
     const char  *late;                   /* the deadline that ended it */
     uint64_t     id;
     uint64_t     last_ms, frame_ms;      /* the last byte or answer; the open frame's first byte */
@@ -163,7 +164,7 @@ static void on_frame(void *arg, mllp_flaw flaw, slice bytes)
 {
     mllp_conn *c = arg;
 
-    if (c->last_sent) return;
+    if (c->last_sent || c->given_up) return;
     if (list_empty(&c->waiting) && !conn_is_full(c)) {
         hand_over(c, flaw, bytes);
         return;
@@ -284,6 +285,12 @@ void mllp_answer_part(mllp_ticket *t, slice ack)
     if (c->state == CONN_GONE) return;
     mllp_write(&t->ack, ack);
     if (&t->link == c->tickets.next) (void)send_answers(c);
+}
+
+void mllp_give_up(mllp_ticket *t)
+{
+    t->conn->given_up = true;
+    drop_waiting(t->conn);
 }
 
 uint64_t mllp_conn_id(const mllp_conn *c) { return c->id; }

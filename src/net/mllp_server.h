@@ -46,6 +46,9 @@ void mllp_answer(mllp_ticket *ticket, slice ack, bool end);
 /* The first of several answers to one frame: sent as above, and the ticket stays. */
 void mllp_answer_part(mllp_ticket *ticket, slice ack);
 
+/* Its connection will be closed after this answer, which is still to come: what it has sent behind it is dropped. */
+void mllp_give_up(mllp_ticket *ticket);
+
 /* What a ticket's connection is: a number that no other connection of this
  * process has, its address, its certificate's name. */
 uint64_t mllp_ticket_conn(const mllp_ticket *t);

@@ -50,7 +50,10 @@ def main():
                 engine = s.engine()
                 sending = load()
                 wait_for("half of the load", lambda: sending.acked() > sending.total / 2, 30, 0.001)
+                s.demo.hold()
+                wait_for("deliveries to be open", lambda: pg.value("select count(*) n from hl7_deliveries where status = 'pending'"), 30)
                 engine.kill()
+                s.demo.child.send_signal(signal.SIGCONT)
                 engine = s.engine(ready=False, INTEROP_FAILPOINT=f"{name}:{times}")
             else:
                 engine = s.engine(ready=False, INTEROP_FAILPOINT=f"{name}:{times}")
