@@ -242,6 +242,7 @@ def check_events(s, pg, nats, retries=False):
 
 def check_books(s, pg, nats, base, loads, retries=False):
     """All of the above, for these loads; with `retries` a delivery may have failed in between."""
+    pg.psql("analyze")                   # the questions that follow join all of it
     promised = [control_id for load in loads for control_id in load.promised()]
     check_messages(s, pg, promised)
     check_links(s, pg)
