@@ -463,11 +463,11 @@ static parcel *batch_ahead(const engine *e, uint64_t connection)
 }
 
 /* What waited behind a batch goes on, up to the next batch among it, behind which the rest waits. */
-static void follow(const parcel *p, list *behind)
+static void follow(parcel *p)
 {
     connector *c = p->conn;
 
-    for (list *l; (l = list_pop(behind)) != NULL;) {
+    for (list *l; (l = list_pop(&p->behind)) != NULL;) {
         late_frame *f = container_of(l, late_frame, link);
         parcel *next = batch_ahead(c->e, p->connection);
         if (next != NULL) {              /* the frame before this one */
@@ -490,7 +490,7 @@ static void batch_end(parcel *p)
     p->conn->e->storing -= p->size;
     free(p->bytes);
     if (p->lost && p->ticket != NULL) mllp_give_up(p->ticket);
-    follow(p, &p->behind);
+    follow(p);
     part_done(p);
 }
 

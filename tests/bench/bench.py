@@ -110,12 +110,12 @@ def pipeline(bench):
         engine = s.engine()
         flow = Flow(s, ports, "P", messages)
         before, events = wal(pg), rows(pg)["outbox_events"]
-        marks = driven([engine], flow, messages, window)
+        marks = driven([engine], flow, window)
         seconds = marks[-1][0]
         written, kept = wal(pg) - before, rows(pg)
         kept["outbox_events"] -= events
         all_processed(pg, messages)
-        half = next(at for at, done, _ in marks if done >= messages / 2)
+        half = next(at for at, done, _, _ in marks if done >= messages / 2)
         bench.figure("pipeline", "messages_per_s", messages / seconds, "1/s", bound,
                      "the same SQL by itself: stored, transformed, delivered, links and events")
         bench.figure("pipeline", "messages_per_s_second_half", messages / 2 / (seconds - half), "1/s", bound, "the same")
@@ -123,7 +123,7 @@ def pipeline(bench):
                      "the same SQL by itself, with 2.4 kB of parsed data and 6 links")
         bench.figure("pipeline", "rows_per_message", sum(kept.values()) / messages, "rows", None,
                      ", ".join(f"{count / messages:.1f} {table}" for table, count in kept.items()))
-        bench.figure("pipeline", "backlog_most", max(backlog for _, _, backlog in marks), "messages", window,
+        bench.figure("pipeline", "backlog_most", max(backlog for _, _, backlog, _ in marks), "messages", window,
                      "the window that the load keeps to")
         engine.stop()
 

@@ -5,12 +5,12 @@ import subprocess
 import sys
 import time
 
-from parts import Failed, Flow, Quiet, Sink, all_processed, driven, free_port, listening, processed, wait_for
+from parts import Failed, Flow, Quiet, Sink, all_processed, driven, listening, processed, wait_for
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "scenario"))
 import containment_storm as storm  # noqa: E402
 from harness import frame  # noqa: E402
-from promises_books import adt, pack_folder  # noqa: E402
+from promises_books import adt, pack_folder, site  # noqa: E402
 
 OUT_OF_ORDER = """select count(*) from (select processed_at, max(processed_at) over (partition by tenant_id, substring(raw_payload from
     'PID[|]1[|][|]([^^]+)') order by seq rows between unbounded preceding and 1 preceding) as before
@@ -45,16 +45,10 @@ def soak(bench):
         ports = s.connectors(pg, 1, mapped=True)
         engine = s.engine()
         flow = Flow(s, ports, "S", 10000000)
-        marks, samples, begun = [], [], time.monotonic()
-        while time.monotonic() - begun < seconds:
-            done = processed([engine])
-            flow.allow(done + 4000)
-            marks.append((time.monotonic() - begun, done))
-            samples.append((time.monotonic() - begun, engine.rss_kb() / 1024))
-            time.sleep(0.25)
+        marks = driven([engine], flow, 4000, seconds)
         flow.child.kill()
-        settled = max(mb for at, mb in samples if at < max(seconds / 10, 2))
-        most = max(mb for at, mb in samples if at >= seconds / 10)
+        settled = max(mb for at, _, _, mb in marks if at < max(seconds / 10, 2))
+        most = max(mb for at, _, _, mb in marks if at >= seconds / 10)
         half = next(mark for mark in marks if mark[0] >= seconds / 2)
         bench.figure("soak", "messages_per_s_first_half", half[1] / half[0], "1/s", None, f"{seconds / 60:.1f} minutes in all")
         bench.figure("soak", "messages_per_s_second_half", (marks[-1][1] - half[1]) / (marks[-1][0] - half[0]), "1/s",
@@ -77,9 +71,7 @@ def outage(bench):
         for n, name in enumerate(("dead", "well")):
             sinks.append(Sink(s))
             pg.psql(f"insert into fhir_services (id, tenant_id, name, url) values ('SVC_{name}', '{name}', '{name}', '{sinks[n].url}')")
-            ports.append(free_port())
-            s.interop("connector", "add", "--tenant", name, "--name", "adt", "--protocol", "mllp", "--direction", "inbound", "--port",
-                      ports[n], "--pack", pack_folder(s, name, to(name)), "--activate")
+            ports.append(site(s, pg, None, name, None, "adt", "--pack", pack_folder(s, name, to(name))))
         engine = s.engine()
 
         def done(tenant):
@@ -89,7 +81,7 @@ def outage(bench):
             return pg.value("select coalesce(percentile_cont(0.99) within group (order by extract(epoch from processed_at - received_at)), 0) "
                             f"* 1000 from hl7_messages where tenant_id = 'well' and message_control_id like '{prefix}%'")
         first = 2000 if bench.smoke else 60000
-        marks = driven([engine], Flow(s, [ports[0]], "F", first), first, 4000)
+        marks = driven([engine], Flow(s, [ports[0]], "F", first), 4000)
         full = first / marks[-1][0]
         # Full intake: what both together bring is what the engine delivers when all is well.
         rate = 0.4 * full
@@ -144,10 +136,8 @@ def poison(bench):
     with Quiet("bench-poison") as s:
         pg = s.started()
         pg.psql(f"insert into fhir_services (id, tenant_id, name, url) values ('SVC_sink', 'one', 'sink', '{Sink(s).url}')")
-        port = free_port()
-        s.interop("connector", "add", "--tenant", "one", "--name", "adt", "--protocol", "mllp", "--direction", "inbound", "--port", port,
-                  "--pack", pack_folder(s, "stuck", body), "--activate", "--set", "retry_base_ms=50", "--set", "retry_cap_ms=200",
-                  "--set", "max_attempts=1000")
+        port = site(s, pg, None, "one", None, "adt", "--pack", pack_folder(s, "stuck", body), "--set", "retry_base_ms=50",
+                    "--set", "retry_cap_ms=200", "--set", "max_attempts=1000")
         engine = s.engine()
         Flow(s, [port], "WARM", 2000).at(500).account()
         found = {False: [], True: []}
@@ -220,7 +210,7 @@ def nodes(bench):
                 held = "select count(*) from interop_leases l join interop_nodes n on n.id = l.node_id"
                 wait_for("each connector to be run", lambda pg=pg, held=held: int(pg.value(held)) == 4)
                 flow = Flow(s, [f"{host}:{port}" for host in hosts[:count] for port in ports], "N", messages)
-                marks = driven(engines, flow, messages, 4000)
+                marks = driven(engines, flow, 4000)
                 all_processed(pg, messages)
                 found[count].append(messages / marks[-1][0])
                 for engine in engines:

@@ -196,21 +196,21 @@ def stored(engines):
     return sum(int(engine.metric("interop_messages_stored_total")) for engine in engines)
 
 
-def driven(engines, flow, messages, window, watch=lambda: None, limit=900):
-    """Sends `messages` with a backlog of at most `window` (what was acknowledged and is not delivered yet), until all are
-    processed. Marks, as (seconds, processed, backlog)."""
+def driven(engines, flow, window, seconds=None, limit=900):
+    """Sends with a backlog of at most `window` (what was acknowledged and is not delivered yet), until all are
+    processed or, if `seconds` are given, these are over. Marks, as (seconds, processed, backlog, MB of memory)."""
     begun, first, marks = time.monotonic(), processed(engines), []
     first_stored = stored(engines)
     done = 0
-    while done < messages:
+    while done < flow.messages and (seconds is None or time.monotonic() - begun < seconds):
         done = processed(engines) - first
-        marks.append((time.monotonic() - begun, done, stored(engines) - first_stored - done))
+        marks.append((time.monotonic() - begun, done, stored(engines) - first_stored - done,
+                      sum(engine.rss_kb() for engine in engines) / 1024))
         flow.allow(done + window)
-        watch()
         for engine in engines:
             engine.must_run()
-        if marks[-1][0] > limit:
-            raise Failed(f"only {done} of {messages} were processed in {limit} s")
+        if seconds is None and marks[-1][0] > limit:
+            raise Failed(f"only {done} of {flow.messages} were processed in {limit} s")
         time.sleep(0.1)
     return marks
 

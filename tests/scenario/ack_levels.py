@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Connectors that promise more than storing: the acknowledgement waits until the message is mapped, or delivered,
 and says AE when it failed, when one before it failed, or at the deadline. The message is kept in any case."""
-import sys
 import time
 
 from harness import Failed, Scenario, frame, listening, wait_for
@@ -141,11 +140,9 @@ CASES = [mapped, delivered, enhanced, elsewhere, stops]
 
 
 def main():
-    wanted = [case for case in CASES if not sys.argv[1:] or any(case.__name__.startswith(a) for a in sys.argv[1:])]
     with Scenario("ack_levels") as s:
         x = Site(s)
-        for case in wanted:
-            s.say(f"-- {case.__name__}: {' '.join(case.__doc__.split())}")
+        for case in s.cases(CASES):
             case(x)
 
 

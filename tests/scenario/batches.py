@@ -2,7 +2,6 @@
 """Much at once: batches of many messages in one frame, and messages of megabytes, in bounded memory and in order.
 MESSAGES is how many the long batch has."""
 import os
-import sys
 import time
 
 from harness import SANITIZED, Mllp, Scenario, frame, listening, wait_for
@@ -146,11 +145,9 @@ CASES = [empty_batch, refused_within, megabytes, long_batch, stopped]
 
 
 def main():
-    wanted = [case for case in CASES if not sys.argv[1:] or any(case.__name__.startswith(a) for a in sys.argv[1:])]
     with Scenario("batches") as s:
         x = Site(s)
-        for case in wanted:
-            s.say(f"-- {case.__name__}: {' '.join(case.__doc__.split())}")
+        for case in s.cases(CASES):
             case(x)
         x.engine.stop()
 

@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 
@@ -327,10 +326,7 @@ def run_cases(name, cases):
     """Those whose names begin with an argument; without one, all."""
     with Scenario(name) as s:
         x = Site(s)
-        for case in cases:
-            if sys.argv[1:] and not any(case.__name__.startswith(a) for a in sys.argv[1:]):
-                continue
+        for case in s.cases(cases):
             began = time.monotonic()
-            s.say(f"-- {case.__name__}: {' '.join((case.__doc__ or '').split())}")
             case(x)
             s.say(f"({time.monotonic() - began:.1f} s)")

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
 
 from database_parts import Server, both
@@ -180,10 +179,7 @@ CASES = [killed, silent, alone, addresses]
 def main():
     with Scenario("failover") as s:
         env = dict(s.env)
-        for case in CASES:
-            if sys.argv[1:] and not any(case.__name__.startswith(a) for a in sys.argv[1:]):
-                continue
-            s.say(f"-- {case.__name__}: {' '.join((case.__doc__ or '').split())}")
+        for case in s.cases(CASES):
             s.env.clear()
             s.env.update(env)
             case(s)

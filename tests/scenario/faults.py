@@ -10,7 +10,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import time
 import warnings
 
@@ -410,12 +409,10 @@ CASES = [configuration, not_migrated, wrong_password, database_down_at_start, to
 
 
 def main():
-    wanted = [case for case in CASES if not sys.argv[1:] or any(case.__name__.startswith(a) for a in sys.argv[1:])]
     with Scenario("faults") as s:
         x = Site(s)
         env = dict(s.env)
-        for case in wanted:
-            s.say(f"-- {case.__name__}: {' '.join((case.__doc__ or '').split())}")
+        for case in s.cases(CASES):
             s.env.clear()
             s.env.update(env)
             case(x)

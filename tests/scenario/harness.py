@@ -600,6 +600,15 @@ class Scenario:
         except json.JSONDecodeError:
             return [json.loads(line) for line in text.splitlines() if line.strip()]
 
+    def cases(self, functions):
+        """Those whose names begin with an argument of the command line, without one all; each is announced."""
+        wanted = [case for case in functions if not sys.argv[1:] or any(case.__name__.startswith(a) for a in sys.argv[1:])]
+        if not wanted:
+            raise Failed(f"no case begins with {' or '.join(sys.argv[1:])}")
+        for case in wanted:
+            self.say(f"-- {case.__name__}: {' '.join((case.__doc__ or '').split())}")
+            yield case
+
     def engine(self, ready=True, **env):
         engine = Engine(self, self.log("engine"), {key: str(value) for key, value in env.items()})
         self.parts.append(lambda: engine.end(signal.SIGTERM) if engine.running() else None)

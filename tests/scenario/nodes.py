@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 
 from harness import Scenario, free_port, listening, wait_for
@@ -223,13 +222,11 @@ CASES = [divided, acknowledged_then_sent_to_the_other, changes_reach_all, killed
 
 
 def main():
-    wanted = [case for case in CASES if not sys.argv[1:] or any(case.__name__.startswith(a) for a in sys.argv[1:])]
     with Scenario("nodes") as s:
         x = Site(s)
-        for case in wanted:
+        for case in s.cases(CASES):
             if case is stale_requests and x.loads:       # which leaves other resources than these
                 x.books()
-            s.say(f"-- {case.__name__}: {' '.join(case.__doc__.split())}")
             case(x)
         for engine in x.engines:
             engine.stop()

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 
@@ -542,11 +541,9 @@ CASES = [p1_waits_for_the_insert, p1_waits_for_the_commit, p1_commit_fails, p1_s
 
 
 def main():
-    wanted = [case for case in CASES if not sys.argv[1:] or any(case.__name__.startswith(a) for a in sys.argv[1:])]
     with Scenario("promises") as s:
         x = Site(s)
-        for case in wanted:
-            s.say(f"-- {case.__name__}: {' '.join((case.__doc__ or '').split())}")
+        for case in s.cases(CASES):
             case(x)
         x.engine.stop()
 

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Promises P4 (delivered) and P7 (apart), each by a case that fails when it is broken.
 `promises_delivery.py p4` runs the cases of one promise."""
-import sys
 import time
 
 from harness import PATIENCE, Failed, Scenario, wait_for
@@ -445,11 +444,9 @@ CASES = [p3_lanes_are_seen, p3_release_and_skip, p3_skip_under_way, p3_replay_as
 
 
 def main():
-    wanted = [case for case in CASES if not sys.argv[1:] or any(case.__name__.startswith(a) for a in sys.argv[1:])]
     with Scenario("promises_delivery") as s:
         x = Site(s)
-        for case in wanted:
-            s.say(f"-- {case.__name__}: {' '.join((case.__doc__ or '').split())}")
+        for case in s.cases(CASES):
             case(x)
         x.engine.stop()
 
