@@ -26,13 +26,14 @@ class Site:
         return port
 
     def rss_mb(self):
-        """Now; from here on peak_mb counts."""
-        with open(f"/proc/{self.engine.pid}/clear_refs", "w", encoding="ascii") as file:
-            file.write("5")
+        """Of a new engine, from whose start on peak_mb counts."""
+        self.engine.stop()
+        self.restart()
+        wait_for("its connectors", lambda: self.engine.metric("interop_connector_owned") > 0)
         return self.engine.rss_kb() / 1024
 
     def peak_mb(self):
-        """The most memory that the engine had since rss_mb."""
+        """The most memory that the engine had so far."""
         with open(f"/proc/{self.engine.pid}/status", encoding="ascii") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
 
@@ -63,6 +64,7 @@ def long_batch(x):
     other = x.open("other")
     data = batch("L", MESSAGES)
     before = x.rss_mb()
+    wait_for("the listeners", lambda: listening(port) and listening(other))
     with Mllp(port, seconds=600) as client, s.mllp(other) as beside:
         client.send(frame(data) + frame(adt("behind-1", "L1")) + frame(batch("M", 3)) + frame(adt("behind-2", "L1")))
         worst, n, begun = 0, 0, time.monotonic()
@@ -127,7 +129,9 @@ def megabytes(x):
     """Messages of 10 MB, one on each of four connections at a time."""
     s, port = x.s, x.open("large", "--set", "frame_cap=16MiB")
     page = b"JVBERi0xLjQK" * (10 * MB // 12)
-    before, clients = x.rss_mb(), [Mllp(port, seconds=120) for _ in range(4)]
+    before = x.rss_mb()
+    wait_for("the listener", lambda: listening(port))
+    clients = [Mllp(port, seconds=120) for _ in range(4)]
     for n in range(5):
         for k, client in enumerate(clients):
             client.send(frame(adt(f"mb-{k}-{n}", f"K{k}", extra="") + b"OBX|1|ED|PDF||^application^pdf^Base64^" + page + b"\r"))
