@@ -35,6 +35,7 @@ void connector_own(connector *c, int64_t epoch)
     c->writer_count = 0;
     metric_set(c->count.owned, 1);
     connector_reread(c);
+    released_look(c);
 }
 
 bool job_is_orphan(const job *j) { return j->epoch != j->conn->epoch || j->replayed; }

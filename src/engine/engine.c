@@ -78,42 +78,6 @@ static void on_heard(void *arg, slice connector_id, slice writer_name, int64_t s
     if (c != NULL) connector_heard(c, writer_name, seq);
 }
 
-typedef struct releasing { engine *e; arena mem; slice tenant, quarantine_id; } releasing;
-
-static void on_release_noted(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
-{
-    releasing *r = arg;
-
-    (void)results; (void)count; (void)sqlstate;
-    if (e != ERR_OK && e != ERR_CLOSED) log_line(LOG_WARN, "quarantine.release_not_noted", log_why(why));
-    arena_free(&r->mem);
-    free(r);
-}
-
-static void on_released(void *arg, const id *message_id, const err_info *why)
-{
-    releasing *r = arg;
-
-    if (message_id == NULL)
-        log_line(LOG_WARN, "quarantine.refused_again", log_id("quarantineId", r->quarantine_id), log_why(why));
-    if (message_id != NULL)
-        quarantine_released(r->e->feed, r->tenant, r->quarantine_id, id_slice(message_id), on_release_noted, r);
-    else
-        on_release_noted(r, ERR_OK, NULL, 0, "", NULL);
-}
-
-static void on_quarantine_row(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
-{
-    releasing *r = arg;
-    connector *c = NULL;
-
-    (void)count;
-    if (e == ERR_OK && pg_rows(&results[1]) == 1) c = connector_find(r->e, pg_cell(&results[1], 0, 0));
-    if (c == NULL || c->epoch == 0) {    /* who runs it takes it */
-        on_release_noted(r, e, results, count, sqlstate, why); return; }
-    intake_release(c, feed_bytes(&r->mem, pg_cell(&results[1], 0, 1)), on_released, r);
-}
-
 /* "message:TENANT:MSG_…", "stored:TENANT:CONN_…", "quarantine:TENANT:QTN_…", "interop_connectors:TENANT:CONN_…";
  * a tenant may hold colons, an id does not. */
 static void split_work(slice payload, slice *kind, slice *tenant, slice *object)
@@ -138,11 +102,7 @@ static void on_work(engine *e, slice payload)
         int64_t seq;
         if (slice_int(base, &seq)) on_heard(e, connector_id, writer_name, seq);
     } else if (slice_is(kind, "quarantine")) {
-        releasing *r = mem_zalloc(sizeof *r);
-        r->e = e;
-        r->tenant = arena_dup(&r->mem, tenant);
-        r->quarantine_id = arena_dup(&r->mem, object);
-        quarantine_read(e->feed, r->tenant, r->quarantine_id, on_quarantine_row, r);
+        released_take(e, tenant, object);
     }
 }
 
@@ -173,6 +133,7 @@ static void on_ears_ready(void *arg, bool ready, const err_info *why)
         connector *c = container_of(l, connector, link);
         connector_load_routes(c);
         connector_reread(c);
+        released_look(c);
     }
 }
 
@@ -324,6 +285,7 @@ static void look_at_all(engine *e)
         connector *c = container_of(l, connector, link);
         connector_load_routes(c);
         if (!connector_busy(c)) connector_reread(c);
+        released_look(c);
     }
 }
 
@@ -426,6 +388,7 @@ err engine_open(uv_loop_t *loop, const config *cfg, const char *lua_dir, engine 
     list_init(&e->connector_list);
     list_init(&e->unkept);
     list_init(&e->batches);
+    list_init(&e->releasing);
     e->hash = digest_begin();
     pg_set_patience((uint64_t)cfg->database_patience);
     e->feed = pg_open(loop, &(pg_options){ .url = cfg->database_url, .application = "interop engine",

@@ -36,6 +36,7 @@ struct engine {
     size_t        job_count, held;
     size_t        storing;               /* bytes that are not committed yet */
     list          batches;               /* that are not taken to their end, see intake.c */
+    list          releasing;             /* what is being ingested from quarantine, see released.c */
     list          unkept;                /* parts whose quarantine is put again, see intake.c */
     bool          paused;                /* no listener is read: storing falls behind */
     bool          loaded;                /* connectors were read once */
@@ -69,7 +70,7 @@ struct engine {
 extern const mllp_server_events intake_events;           /* arg: the connector */
 
 /* Ingests bytes that were released from quarantine; `done` gets the id of the message that they
- * became, or why they did not. */
+ * became (of a batch the first), or why they did not: ERR_CLOSED when the engine stops before it is known. */
 void intake_release(connector *c, slice bytes,
                     void (*done)(void *arg, const id *message_id, const err_info *why), void *arg);
 
@@ -79,6 +80,14 @@ void intake_lost(ingest_op *op);
 /* What could not be put into quarantine is put again; shutting down, it is given up. */
 void intake_again(engine *e);
 void intake_give_up(engine *e);
+
+/* ---- released.c: out of quarantine ------------------------------------------------------ */
+
+/* Ingests what this row of quarantine holds, if it is released and this node runs its connector. */
+void released_take(engine *e, slice tenant, slice quarantine_id);
+
+/* All rows of a connector that are released and not ingested. */
+void released_look(connector *c);
 
 /* ---- flow.c: from a stored message to its end ------------------------------------------ */
 

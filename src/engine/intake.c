@@ -195,7 +195,7 @@ static void part_end(part *q, bool kept)
 
     metric_add(kept ? p->conn->count.quarantined : p->conn->count.refused, 1);
     p->conn->e->storing -= q->mem.held;
-    (void)err_set(&p->why, ERR_REFUSED, "%s", q->text);
+    if (!p->lost) (void)err_set(&p->why, ERR_REFUSED, "%s", q->text);
     part_answer(p, q->index, &q->head, &q->say);
     arena_free(&q->mem);
     free(q);
@@ -318,7 +318,7 @@ void intake_lost(ingest_op *op)
     parcel *p = container_of(op, job, store)->storing->of;
 
     p->lost = true;
-    if (p->why.text[0] == '\0') (void)err_set(&p->why, ERR_CLOSED, "the engine stopped before all of it was stored");
+    (void)err_set(&p->why, ERR_CLOSED, "the engine stopped before all of it was stored");
     part_settled(p, container_of(op, job, store)->storing->index);
     part_done(p);
 }

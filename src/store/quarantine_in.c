@@ -29,14 +29,24 @@ static const pg_statement put = {
 };
 
 static const pg_statement read_row = {
-    "quarantine_read", "SELECT connector_id, bytes FROM hl7_quarantine WHERE id = $1"
+    "quarantine_read", "SELECT connector_id, bytes FROM hl7_quarantine WHERE id = $1 AND released_at IS NOT NULL AND message_id IS NULL"
+};
+
+static const pg_statement find_released = {
+    "quarantine_find_released",
+    "SELECT tenant_id, id FROM hl7_quarantine WHERE tenant_id = current_setting('app.current_tenant_id') AND connector_id = $1"
+    "  AND released_at IS NOT NULL AND message_id IS NULL ORDER BY released_at, id"
 };
 
 static const pg_statement released = {
     "quarantine_released", "UPDATE hl7_quarantine SET message_id = $2, released_at = NOW() WHERE id = $1"
 };
 
-const pg_statement *const quarantine_statements[] = { &put, &read_row, &released, NULL };
+static const pg_statement put_back = {
+    "quarantine_put_back", "UPDATE hl7_quarantine SET released_at = NULL WHERE id = $1 AND message_id IS NULL"
+};
+
+const pg_statement *const quarantine_statements[] = { &put, &read_row, &find_released, &released, &put_back, NULL };
 
 typedef struct putting {
     void (*done)(void *arg, err e, bool kept, const err_info *why);
@@ -84,6 +94,16 @@ void quarantine_put(pg *c, const quarantine_row *row,
 void quarantine_read(pg *c, slice tenant, slice quarantine_id, pg_done done, void *arg)
 {
     feed_by_text(c, tenant, &read_row, quarantine_id, done, arg);
+}
+
+void quarantine_find_released(pg *c, slice tenant, slice connector_id, pg_done done, void *arg)
+{
+    feed_by_text(c, tenant, &find_released, connector_id, done, arg);
+}
+
+void quarantine_put_back(pg *c, slice tenant, slice quarantine_id, pg_done done, void *arg)
+{
+    feed_by_text(c, tenant, &put_back, quarantine_id, done, arg);
 }
 
 void quarantine_released(pg *c, slice tenant, slice quarantine_id, slice message_id, pg_done done, void *arg)

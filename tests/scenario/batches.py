@@ -97,22 +97,70 @@ def empty_batch(x):
 
 
 def stopped(x):
-    """A clean stop in the midst of a batch: no answer, and nothing doubled when it is sent again."""
+    """An end in the midst of a batch: no answer, nothing behind it comes before the rest of it, and nothing is doubled
+    when it is sent again."""
     s, port, data = x.s, x.open("stopped", "--set", "frame_cap=64MiB"), batch("S", 40000)
     for how in ("stop", "kill"):
         with Mllp(port, seconds=120) as client:
-            client.send(frame(data))
+            client.send(frame(data) + frame(adt("behind", "S1")) + frame(batch("B", 3)))
             so_far = len(stored(x, "stopped"))
             wait_for("some of it to be stored", lambda: len(stored(x, "stopped")) > so_far, every=0.01)
             getattr(x.engine, how)()
             s.check(client.receive() is None, f"no answer when the engine is ended ({how})")
-        s.check(0 < len(stored(x, "stopped")) < 40000, "some of it is stored", str(len(stored(x, "stopped"))))
+        now = stored(x, "stopped")
+        s.check(0 < len(now) < 40000, f"some of it is stored ({how})", str(len(now)))
+        s.equal(now, [f"S{n:06}" for n in range(len(now))], "the first of it, and nothing of what was sent behind it")
         x.restart()
         wait_for("the listener", lambda: listening(port))
     with Mllp(port, seconds=120) as client:
         s.equal(answered(client.exchange(data)), [("AA", f"S{n:06}") for n in range(40000)], "sent again, all of it is acknowledged")
     s.equal(stored(x, "stopped"), [f"S{n:06}" for n in range(40000)], "stored once, in order")
     wait_for("it to be processed", lambda: x.count("stopped") == 40000, 240, 1)
+
+
+def released(x):
+    """A batch released from quarantine, with an end in the midst: once it is noted as released, all of it is stored."""
+    s, port = x.s, x.open("released", "--set", "frame_cap=16MiB")
+    for how in ("stop", "kill"):
+        with s.mllp(port) as client:
+            client.send(batch(how, 10000) + b"\x1c\r")
+            s.equal(client.receive().code, "AR", "a batch without a start block is refused")
+        row = x.pg.rows("select id from hl7_quarantine where tenant_id = 'released' and released_at is null")[0]["id"]
+        so_far = len(stored(x, "released"))
+        s.interop("quarantine", "release", row, "--tenant", "released")
+        wait_for("some of it to be stored", lambda so_far=so_far: len(stored(x, "released")) > so_far, every=0.01)
+        getattr(x.engine, how)()
+        noted = x.pg.value(f"select count(message_id) n from hl7_quarantine where id = '{row}'") == 1
+        now = len(stored(x, "released")) - so_far
+        s.check(now == 10000 or not noted, f"what is noted as released is stored ({how}: {now} stored, {'' if noted else 'not '}noted)")
+        x.restart()
+        wait_for("the listener", lambda: listening(port))
+        if how == "stop":
+            s.equal((now, noted), (10000, True), "a clean stop waits for a release that has begun")
+        wait_for("the rest, which nobody asks for again", lambda so_far=so_far: len(stored(x, "released")) == so_far + 10000, 120)
+        wait_for("the note", lambda row=row: x.pg.value(f"select count(message_id) n from hl7_quarantine where id = '{row}'") == 1)
+    s.equal(stored(x, "released"), [f"{how}{n:06}" for how in ("stop", "kill") for n in range(10000)], "stored once, in order")
+
+
+def stopped_without_database(x):
+    """A clean stop in the midst of a batch while the database is away: what it holds of it is given up, and all comes again."""
+    s, port = x.s, x.open("away", "--set", "frame_cap=64MiB")
+    data = batch("A", 2000) + b"MSH|^~\\&|A\r" + batch("Z", 2000)
+    with Mllp(port, seconds=120) as client, Mllp(port, seconds=120) as bad:
+        x.pg.kill()
+        before = x.engine.metric("interop_frames_received_total")
+        client.send(frame(data) + frame(adt("behind", "A1")))
+        bad.send(frame(b"PID|1||4711\r"))
+        wait_for("the frames to be read", lambda: x.engine.metric("interop_frames_received_total") == before + 3)
+        x.engine.stop()
+        s.check(client.receive() is None and bad.receive() is None, "neither is answered")
+    x.pg.start()
+    s.equal(stored(x, "away"), [], "nothing is stored")
+    x.restart()
+    wait_for("the listener", lambda: listening(port))
+    with Mllp(port, seconds=120) as client:
+        s.equal(answered(client.exchange(data)), [("AA", f"A{n:06}") for n in range(2000)] + [("AR", "")] +
+                [("AA", f"Z{n:06}") for n in range(2000)], "sent again, all of it is answered")
 
 
 def refused_within(x):
@@ -145,7 +193,7 @@ def megabytes(x):
         s.check(x.peak_mb() - before < 1024, f"memory is bounded ({x.peak_mb() - before:.0f} MB more)")
 
 
-CASES = [empty_batch, refused_within, megabytes, long_batch, stopped]
+CASES = [empty_batch, refused_within, megabytes, long_batch, stopped, released, stopped_without_database]
 
 
 def main():

@@ -344,6 +344,15 @@ def p5_release(x):
     wait_for("the second try", lambda: x.quarantine("release")[1]["count"] == 2)
     s.equal((x.quarantine("release")[1]["released_at"], len(x.rows("release"))), (None, 1),
             "what is still none stays in quarantine")
+    with s.mllp(port) as client:
+        client.send(b"no start block\x1c\r")
+        s.equal(client.receive().code, "AR", "bytes in no frame")
+    third = x.quarantine("release")[2]
+    s.interop("quarantine", "release", third["id"], "--tenant", "release")
+    wait_for("the third try", lambda: len(x.quarantine("release")) == 4)
+    wait_for("its note", lambda: x.quarantine("release")[2]["released_at"] is None)
+    s.equal([q["reason"] for q in x.quarantine("release")[2:]], ["bad-framing", "bad-message"],
+            "what is refused for another reason is there under both, and may be released again")
 
 
 # ---- P6: immutable, and exact -------------------------------------------------------------------------
