@@ -360,6 +360,17 @@ def p4_two_targets(x):
     s.equal((len(patient), len(encounter)), (1, 1), "one resource at each")
     s.equal(encounter[0]["subject"]["reference"], f"{x.service.base('two-mpi')}/Patient/{patient[0]['id']}",
             "and the reference holds across services, after a restart")
+    x.service.be("two-mpi", 503)
+    x.send(x.client("two"), adt("two-3", "Mthree", visit="Vthree"))
+    wait_for("an attempt", lambda: len(x.deliveries("two-3")) == 2 and x.engine.metric("interop_target_unavailable") > 0)
+    time.sleep(1)
+    s.equal(([d["status"] for d in x.deliveries("two-3")], len(x.with_value("Encounter", "Vthree"))), (["pending", "pending"], 0),
+            "what refers to a resource that is not delivered waits, though its own target is well")
+    x.service.be("two-mpi", "pass")
+    x.ends("two-3", "processed", 60)
+    patient, encounter = x.with_value("Patient", "Mthree"), x.with_value("Encounter", "Vthree")
+    s.equal([e["subject"]["reference"] for e in encounter], [f"{x.service.base('two-mpi')}/Patient/{patient[0]['id']}"],
+            "and then refers to what it became")
     s.interop("rule", "deactivate", rule)
 
 
