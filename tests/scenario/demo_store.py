@@ -189,6 +189,7 @@ def conditional(s, store):
 
 def searching(s, store):
     for n in range(25):
+        time.sleep(0.002)                # each in a millisecond of its own: lastUpdated tells no less apart
         store("PUT", f"/Basic/b{n:02}", {"resourceType": "Basic", "id": f"b{n:02}", "code": {"coding": [{"code": "page"}]},
                                          "subject": {"reference": "Patient/p" + "ab"[n % 2]}})
     pages, ids = 0, []
