@@ -13,7 +13,7 @@ typedef struct releasing {
     list    link;                        /* in e->releasing */
     engine *e;
     arena   mem;
-    slice   tenant, quarantine_id;
+    slice   tenant, quarantine_id, released_at;
 } releasing;
 
 static void end(releasing *r)
@@ -43,7 +43,7 @@ static void on_ingested(void *arg, const id *message_id, const err_info *why)
         end(r);
     } else {
         log_line(LOG_WARN, "quarantine.refused_again", log_id("quarantineId", r->quarantine_id), log_why(why));
-        quarantine_put_back(r->e->feed, r->tenant, r->quarantine_id, on_noted, r);
+        quarantine_put_back(r->e->feed, r->tenant, r->quarantine_id, r->released_at, on_noted, r);
     }
 }
 
@@ -56,8 +56,12 @@ static void on_row(void *arg, err e, const pg_result *results, int count, const 
     if (e == ERR_OK && pg_rows(&results[1]) == 1) c = connector_find(r->e, pg_cell(&results[1], 0, 0));
     if (e != ERR_OK && e != ERR_CLOSED)
         log_line(LOG_WARN, "quarantine.not_read", log_id("quarantineId", r->quarantine_id), log_why(why));
-    if (c == NULL || c->epoch == 0 || c->closing || r->e->closing) end(r);       /* who runs it takes it */
-    else intake_release(c, feed_bytes(&r->mem, pg_cell(&results[1], 0, 1)), on_ingested, r);
+    if (c == NULL || c->epoch == 0 || c->closing || r->e->closing) {     /* who runs it takes it */
+        end(r);
+        return;
+    }
+    r->released_at = arena_dup(&r->mem, pg_cell(&results[1], 0, 2));
+    intake_release(c, feed_bytes(&r->mem, pg_cell(&results[1], 0, 1)), on_ingested, r);
 }
 
 void released_take(engine *e, slice tenant, slice quarantine_id)

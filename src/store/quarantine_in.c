@@ -29,7 +29,7 @@ static const pg_statement put = {
 };
 
 static const pg_statement read_row = {
-    "quarantine_read", "SELECT connector_id, bytes FROM hl7_quarantine WHERE id = $1 AND released_at IS NOT NULL AND message_id IS NULL"
+    "quarantine_read", "SELECT connector_id, bytes, released_at::text FROM hl7_quarantine WHERE id = $1 AND released_at IS NOT NULL AND message_id IS NULL"
 };
 
 static const pg_statement find_released = {
@@ -43,7 +43,7 @@ static const pg_statement released = {
 };
 
 static const pg_statement put_back = {
-    "quarantine_put_back", "UPDATE hl7_quarantine SET released_at = NULL WHERE id = $1 AND message_id IS NULL"
+    "quarantine_put_back", "UPDATE hl7_quarantine SET released_at = NULL WHERE id = $1 AND released_at = $2::timestamptz AND message_id IS NULL"
 };
 
 const pg_statement *const quarantine_statements[] = { &put, &read_row, &find_released, &released, &put_back, NULL };
@@ -101,19 +101,23 @@ void quarantine_find_released(pg *c, slice tenant, slice connector_id, pg_done d
     feed_by_text(c, tenant, &find_released, connector_id, done, arg);
 }
 
-void quarantine_put_back(pg *c, slice tenant, slice quarantine_id, pg_done done, void *arg)
+static void by_two_texts(pg *c, slice tenant, const pg_statement *st, slice first, slice second, pg_done done, void *arg)
 {
-    feed_by_text(c, tenant, &put_back, quarantine_id, done, arg);
+    pg_unit *unit = feed_unit(c, tenant);
+    pg_param *params = arena_array(pg_unit_arena(unit), pg_param, 2);
+
+    params[0] = pg_text(pg_unit_arena(unit), first);
+    params[1] = pg_text(pg_unit_arena(unit), second);
+    pg_unit_add(unit, st, params, 2);
+    pg_submit(unit, done, arg);
+}
+
+void quarantine_put_back(pg *c, slice tenant, slice quarantine_id, slice released_at, pg_done done, void *arg)
+{
+    by_two_texts(c, tenant, &put_back, quarantine_id, released_at, done, arg);
 }
 
 void quarantine_released(pg *c, slice tenant, slice quarantine_id, slice message_id, pg_done done, void *arg)
 {
-    pg_unit *unit = feed_unit(c, tenant);
-    arena *mem = pg_unit_arena(unit);
-    pg_param *params = arena_array(mem, pg_param, 2);
-
-    params[0] = pg_text(mem, quarantine_id);
-    params[1] = pg_text(mem, message_id);
-    pg_unit_add(unit, &released, params, 2);
-    pg_submit(unit, done, arg);
+    by_two_texts(c, tenant, &released, quarantine_id, message_id, done, arg);
 }

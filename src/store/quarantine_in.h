@@ -27,11 +27,11 @@ void quarantine_put(pg *c, const quarantine_row *row,
 /* result 1: tenant and id of the connector's rows that are released and not ingested yet, in the order of release. */
 void quarantine_find_released(pg *c, slice tenant, slice connector_id, pg_done done, void *arg);
 
-/* result 1: connector and bytes of a row that is released and not ingested yet, or none. */
+/* result 1: connector, bytes and time of release of a row that is released and not ingested yet, or none. */
 void quarantine_read(pg *c, slice tenant, slice quarantine_id, pg_done done, void *arg);
 
-/* It was refused again: it is not released any more. */
-void quarantine_put_back(pg *c, slice tenant, slice quarantine_id, pg_done done, void *arg);
+/* It was refused again: it is not released any more, unless that was asked anew since `released_at`. */
+void quarantine_put_back(pg *c, slice tenant, slice quarantine_id, slice released_at, pg_done done, void *arg);
 
 /* Notes what a released row became. */
 void quarantine_released(pg *c, slice tenant, slice quarantine_id, slice message_id, pg_done done, void *arg);

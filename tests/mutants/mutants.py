@@ -99,7 +99,7 @@ MUTANTS = [
             "CREATE POLICY quarantine_tenant ON hl7_quarantine     USING (TRUE);")),
     mutant("p7-not-forced", "the owner's role sees past row-level security", "isolation",
            (SPINE, "    EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);\n", "")),
-    mutant("p7-most-used-first", "who used the most CPU time goes first", "promises_delivery p7_starving",
+    mutant("p7-most-used-first", "who used the most CPU time goes first", "containment",
            ("src/engine/transform.c", "q->used_ns < best->used_ns", "q->used_ns > best->used_ns")),
 
     # ---- P8 contained ----
@@ -128,7 +128,7 @@ MUTANTS = [
     mutant("db-ready-though-silent", "/readyz says ready while the server is silent", "database locked hangs suspended",
            (PG, "    if (c->state == PG_READY && quiet < c->patience_ms / 6) return true;\n", "    if (c->state == PG_READY) return true;\n")),
     mutant("db-ready-though-refused", "/readyz says ready while nothing can be stored", "database_errors revoked",
-           (WRITER, "    if (w->failing_ns == 0 || ms_since(w->failing_ns) < UNWELL_MS) return true;\n", "    if (w->failing_ns == 0 || why == NULL || why != NULL) return true;\n")),
+           (WRITER, "    if (w->failing_ns == 0 || ms_since(w->failing_ns) < UNWELL_MS) return true;\n", "    if (w != NULL) return true;\n")),
     mutant("db-read-only-kept", "a server that became read-only is kept", "database_errors read_only",
            (PG, "    if (read_only && c->state == PG_READY) {\n", "    if (false) {\n        (void)read_only;\n")),
     mutant("db-told-every-time", "a fault that lasts is told each time", "database_errors",
