@@ -143,7 +143,7 @@ def revoked(x):
 def disk_full(x):
     """First that of the tables, which makes statements fail, then that of the log, which ends PostgreSQL."""
     s, env = x.s, dict(x.s.env)
-    small = SmallDisk(s, {"base": 40000, "pg_wal": 6000})
+    small = SmallDisk(s, {"base": 40000, "pg_wal": 40000})
     if small.refused:
         s.left_out(f"a disk that is full: a small tmpfs cannot be mounted here ({small.refused})")
         return
@@ -154,14 +154,16 @@ def disk_full(x):
     wait_for("the listener", lambda: listening(port))
     loads = []
     for disk, says in (("base", "No space left on device"), ("pg_wal", "PostgreSQL is not available")):
-        loads.append(Load(port, f"D{disk[0]}", 6, 4, 60, pause=0.01))
+        loads.append(Load(port, f"D{disk[0]}", 6, 4, 60, pause=0.03))
         load = loads[-1]
         wait_for("load", lambda: load.acked() > load.total // 5)
-        small.fill(disk)
-        not_ready(s, engine, says, 20)
-        for _ in range(10):              # what PostgreSQL makes free by its restart goes, too
+        if disk == "base":
             small.fill(disk)
-            time.sleep(0.15)
+        else:
+            small.fill_log()
+        not_ready(s, engine, says, 20)
+        if disk == "base":
+            small.fill(disk)             # what vacuum has made free goes, too
         acked = load.acked()             # a page that has room may still have taken a few
         s.say(f"{disk}: {acked} of {load.total} acknowledged; PostgreSQL {'runs' if small.running() else 'has ended'}")
         time.sleep(1)
@@ -171,10 +173,8 @@ def disk_full(x):
             s.check(any("make room on the disk" in line["error"] for line in told(engine, "store.batch_waits")),
                     "the log says what to do", engine.tail())
         small.make_room(disk)
-        if disk == "pg_wal" and not (small.running() and pg.ready()):
-            wait_for("PostgreSQL to end", lambda: not small.running() or pg.ready(), 20)
-            if not small.running():
-                small.start()
+        if not small.running():
+            small.start()
         load.finish(s, 90)
         settled(s, pg, 60)
         engine.wait_ready()

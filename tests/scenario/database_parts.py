@@ -231,6 +231,17 @@ class SmallDisk:
         """Takes what is free there now; PostgreSQL may free more."""
         self.do(f"dd if=/dev/zero of={self.folder}/data/{name}/ballast bs=4k oflag=append conv=notrunc 2>/dev/null || true")
 
+    def fill_log(self):
+        """Fills the log's disk, and uses up the segments that PostgreSQL holds in reserve there, until it ends."""
+        def ended():
+            self.fill("pg_wal")
+            try:
+                self.pg.psql("select txid_current(); select pg_switch_wal();\n" * 16)
+            except Failed:               # no room, or no PostgreSQL any more
+                pass
+            return not self.running()
+        wait_for("PostgreSQL to end", ended, 60)
+
     def make_room(self, name):
         self.do(f"rm {self.folder}/data/{name}/ballast")
 
