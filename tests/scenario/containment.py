@@ -65,11 +65,10 @@ def memory_is_flat(s, pg, engine, client):
                 send(client, f"{prefix}{n}{name}", f"{prefix}{n}{name}", name)
         calm(pg)
         return engine.rss_kb() / 1024
-    first = again("a", 1)
-    last = again("b", 2)
-    s.say(f"resident: {first:.0f} MB after {2 * len(heavy)} attacks, {last:.0f} MB after {4 * len(heavy)}")
-    if not SANITIZED:                    # which keeps what was freed
-        s.check(last < first + 64, "memory stays where it was", f"{first:.0f} MB, then {last:.0f} MB")
+    resident = [again(f"r{n}x", 1) for n in range(2 if SANITIZED else 9)]
+    s.say(f"resident after each {len(heavy)} attacks: {', '.join(f'{mb:.0f}' for mb in resident)} MB")
+    if not SANITIZED:                    # which keeps what was freed; malloc keeps some of it, now more, now less
+        s.check(min(resident[-3:]) < max(resident[:3]) + 64, "memory stays where it was")
     engine.must_run()
 
 
