@@ -68,7 +68,7 @@ def memory_is_flat(s, pg, engine, client):
     resident = [again(f"r{n}x", 1) for n in range(2 if SANITIZED else 9)]
     s.say(f"resident after each {len(heavy)} attacks: {', '.join(f'{mb:.0f}' for mb in resident)} MB")
     if not SANITIZED:                    # which keeps what was freed; malloc keeps some of it, now more, now less
-        s.check(min(resident[-3:]) < max(resident[:3]) + 64, "memory stays where it was")
+        s.check(min(resident[-3:]) < max(resident[:3]) + 128, "memory stays where it was")
     engine.must_run()
 
 
