@@ -14,6 +14,7 @@ a killed scenario are ended by the kernel (PR_SET_PDEATHSIG).
 """
 import base64
 import collections
+import contextlib
 import ctypes
 import json
 import os
@@ -59,6 +60,15 @@ def listening(port, host="127.0.0.1"):
     """Whether something accepts connections there."""
     with socket.socket() as probe:
         return probe.connect_ex((host, port)) == 0
+
+
+def alive(pid):
+    """Whether a process runs; one that has ended and that nobody has asked about does not."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def wait_for(what, condition, seconds=20, every=0.05):
@@ -174,7 +184,14 @@ class Postgres:
             self.process.end(sig, 60)
 
     def kill(self):
+        """kill -9 of the server with all that it started: its backends would go on with what they have, to the commit."""
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as file:
+            children = [int(pid) for pid in file.read().split()]
         self.stop(signal.SIGKILL)
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for("PostgreSQL's processes to be gone", lambda: not any(map(alive, children)))
 
     def psql(self, sql, url=None):
         """What psql prints for `sql`: columns by '|', rows by newline. Failed on an error."""

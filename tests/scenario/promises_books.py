@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-from harness import END, PATIENCE, Ack, frame, http, wait_for
+from harness import END, PATIENCE, Ack, Failed, frame, http, wait_for
 
 PACK = "lua/packs/v2-to-fhir"
 
@@ -186,9 +186,14 @@ def check_links(s, pg):
 
 def everything(base, kind):
     """All resources of a type in a FHIR service, by its own paging."""
+    def page():
+        answer = http(url)
+        if answer.status not in (200, 503):              # 503: the service has not found its own database again
+            raise Failed(f"{url}: {answer.status} {answer.body}")
+        return answer.body if answer.status == 200 else None
     found, url = [], f"{base}/{kind}?_count=500"
     while url:
-        bundle = http(url).body
+        bundle = wait_for("the FHIR service", page)
         found += [entry["resource"] for entry in bundle.get("entry", [])]
         url = next((link["url"] for link in bundle.get("link", []) if link["relation"] == "next"), None)
     return found
