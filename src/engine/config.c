@@ -39,7 +39,7 @@ static const key keys[] = {
     { "log_level", KIND_LEVEL, AT(log_least), "info", 0, 0, "debug, info, warn or error" },
     { "transform_threads", KIND_INT, AT(transform_threads), CORES, 1, 64, "threads that run scripts" },
     { "ingest_connections", KIND_INT, AT(ingest_connections), "2", 1, 16, "database connections that store messages" },
-    { "result_connections", KIND_INT, AT(result_connections), "2", 1, 16, "database connections that store results" },
+    { "result_connections", KIND_INT, AT(result_connections), "1", 1, 16, "database connections that store results" },
     { "memory_messages", KIND_INT, AT(memory_messages), "20000", 100, 10000000, "most messages held in memory" },
     { "memory_bytes", KIND_SIZE, AT(memory_bytes), "256MiB", 16 << 20, INT64_C(1) << 40,
       "most bytes of messages held in memory" },

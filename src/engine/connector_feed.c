@@ -196,6 +196,20 @@ static void on_deliveries(void *arg, err e, const pg_result *results, int count,
 
 /* ---- what next ------------------------------------------------------------------------------ */
 
+/* While several nodes store, readings overlap (see above): what is in memory need not come again. */
+static void read_messages(connector *c)
+{
+    slice *held = mem_alloc(c->job_count * sizeof *held);
+    size_t count = 0;
+
+    list_each(l, &c->jobs) {
+        const job *j = container_of(l, job, link);
+        if (j->indexed && j->seq > c->fed_seq && !j->redelivery && j->state != JOB_DELIVERING) held[count++] = id_slice(&j->message_id);
+    }
+    feed_messages(c->e->feed, c->tenant, id_slice(&c->connector_id), c->fed_seq, held, count, page(c), on_messages, c);
+    free(held);
+}
+
 void connector_feed(connector *c)
 {
     size_t half = (size_t)c->e->cfg->lane_messages / 2;
@@ -214,7 +228,7 @@ void connector_feed(connector *c)
     c->asked_floor = ingest_floor(c->e->in);
     c->asked_dropped = c->dropped;
     c->asked_seq = c->fed_seq;
-    feed_messages(c->e->feed, c->tenant, id_slice(&c->connector_id), c->fed_seq, page(c), on_messages, c);
+    read_messages(c);
 }
 
 void connector_reread(connector *c)

@@ -15,7 +15,7 @@ static const pg_statement messages = {
     "feed_messages",
     "SELECT " MESSAGE_COLUMNS " FROM hl7_messages m"
     " WHERE m.connector_id = $1 AND m.seq > $2 AND m.processing_status IN ('pending', 'processing', 'failed')"
-    "   AND m.transformed_at IS NULL AND m.direction = 'inbound'"
+    "   AND m.transformed_at IS NULL AND m.direction = 'inbound' AND m.id <> ALL ($4::text[])"
     " ORDER BY m.seq LIMIT $3"
 };
 
@@ -100,16 +100,18 @@ pg_unit *feed_unit(pg *c, slice tenant)
     return unit;
 }
 
-void feed_messages(pg *c, slice tenant, slice connector_id, int64_t after_seq, int most, pg_done done, void *arg)
+void feed_messages(pg *c, slice tenant, slice connector_id, int64_t after_seq, const slice *held, size_t held_count, int most,
+                   pg_done done, void *arg)
 {
     pg_unit *unit = feed_unit(c, tenant);
     arena *mem = pg_unit_arena(unit);
-    pg_param *params = arena_array(mem, pg_param, 3);
+    pg_param *params = arena_array(mem, pg_param, 4);
 
     params[0] = pg_text(mem, connector_id);
     params[1] = pg_int(mem, after_seq);
     params[2] = pg_int(mem, most);
-    pg_unit_add(unit, &messages, params, 3);
+    params[3] = pg_text_array(mem, held, held_count);
+    pg_unit_add(unit, &messages, params, 4);
     pg_submit(unit, done, arg);
 }
 

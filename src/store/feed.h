@@ -16,8 +16,10 @@ extern const pg_statement *const feed_statements[];
 enum { MSG_ID, MSG_SEQ, MSG_TEXT, MSG_BYTES, MSG_KEYS, MSG_ATTEMPTS, MSG_NEXT_US, MSG_REPLAY, MSG_RECEIVED_US,
        MSG_TYPE, MSG_STATUS, MSG_CONNECTOR, MSG_PACK, MSG_COLUMNS };
 
-/* Messages of a connector that are not transformed yet, in order, from behind `after_seq`. */
-void feed_messages(pg *c, slice tenant, slice connector_id, int64_t after_seq, int most, pg_done done, void *arg);
+/* Messages of a connector that are not transformed yet, in order, from behind `after_seq`, but for those of
+ * `held` (ids, copied). */
+void feed_messages(pg *c, slice tenant, slice connector_id, int64_t after_seq, const slice *held, size_t held_count, int most,
+                   pg_done done, void *arg);
 
 /* One message, whatever its state. */
 void feed_message(pg *c, slice tenant, slice message_id, pg_done done, void *arg);

@@ -7,7 +7,7 @@
 #include "base/failpoint.h"
 #include "base/hash.h"
 
-enum { BATCH_ROOM = 256, MAX_CONNECTIONS = 16 };
+enum { BATCH_ROOM = 256, GATHER_MS = 3, MAX_CONNECTIONS = 16 };
 
 /* The work itself is in two functions of the database (sql/0002_spine.sql), one call of
  * each for a whole batch, behind a look at the leases (sql/0003_nodes.sql). */
@@ -275,7 +275,7 @@ static size_t op_weight(const write_op *op)
 }
 
 static const writer_kind kind = {
-    .room = BATCH_ROOM, .weight = op_weight, .build = build_batch, .undone = batch_undone, .committed = batch_committed, .refused = op_refused
+    .room = BATCH_ROOM, .gather_ms = GATHER_MS, .weight = op_weight, .build = build_batch, .undone = batch_undone, .committed = batch_committed, .refused = op_refused
 };
 
 outcome *outcome_open(uv_loop_t *loop, const char *url, unsigned connections)

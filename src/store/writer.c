@@ -1,6 +1,6 @@
 /* store/writer.c -- one batch under way, the rest queued behind it.
  *
- *   IDLE --put--> SENT --committed--> (RESUMING) --> IDLE
+ *   IDLE --put--> SENT --committed--> (RESUMING) --> (GATHERING) --> IDLE
  *                  | row's fault: solo, one operation a batch
  *                  `- database's fault or lost: RESTING, then the same again
  *
@@ -24,7 +24,7 @@ const char *const writer_planner[] = {
     "SET plan_cache_mode = force_generic_plan", NULL
 };
 
-typedef enum { WRITER_IDLE, WRITER_SENT, WRITER_RESUMING, WRITER_RESTING, WRITER_CLOSED } writer_state;
+typedef enum { WRITER_IDLE, WRITER_SENT, WRITER_RESUMING, WRITER_GATHERING, WRITER_RESTING, WRITER_CLOSED } writer_state;
 
 struct writer {
     writer_state       state;
@@ -33,6 +33,7 @@ struct writer {
     void              *arg;
     list               queued, batch;
     size_t             queued_count, batch_count, solo;
+    size_t             together;         /* operations of the batch that was sent last */
     uint64_t           failing_ns;       /* since when nothing was committed; 0: all is well */
     uint64_t           told_ns;
     char               told[6];          /* the SQLSTATE that was told last */
@@ -57,8 +58,25 @@ static void send_collected(writer *w)
 static void on_read(uv_check_t *h) { send_collected(container_of(h, writer, read)); }
 static void on_waits(uv_prepare_t *h) { send_collected(container_of(h, writer, waits)); }
 
+static void on_rested(uv_timer_t *t);
+
+static bool may_gather(const writer *w)
+{
+    return w->kind->gather_ms > 0 && w->together > 1 && w->solo == 0 && w->queued_count < w->kind->room / 2;
+}
+
+static void gather(writer *w)
+{
+    w->state = WRITER_GATHERING;
+    uv_timer_start(&w->timer, on_rested, w->kind->gather_ms, 0);
+}
+
 static void send_soon(writer *w)
 {
+    if (w->state == WRITER_GATHERING && !may_gather(w)) {
+        uv_timer_stop(&w->timer);
+        w->state = WRITER_IDLE;
+    }
     if (w->state != WRITER_IDLE) return;
     uv_check_start(&w->read, on_read);
     uv_prepare_start(&w->waits, on_waits);
@@ -181,6 +199,10 @@ void writer_resume(writer *w)
 {
     if (w->state != WRITER_RESUMING) return;
     recover(w);
+    if (may_gather(w)) {
+        gather(w);
+        return;
+    }
     w->state = WRITER_IDLE;
     writer_send(w);
 }
@@ -202,6 +224,7 @@ static void writer_send(writer *w)
     }
     if (w->solo > 0) w->solo--;
     w->queued_count -= w->batch_count;
+    w->together = w->batch_count;
     w->state = WRITER_SENT;
     pg_unit *unit = pg_unit_new(w->conn);
     w->kind->build(w->arg, unit, &w->batch);
