@@ -16,6 +16,7 @@ import base64
 import collections
 import contextlib
 import ctypes
+import glob
 import json
 import os
 import shutil
@@ -37,6 +38,7 @@ SHARED = os.environ.get("INTEROP_SHARED") or os.path.join(os.path.dirname(ROOT),
 DATA = os.path.join(ROOT, "tests", "data")
 BINARY = os.path.join(ROOT, os.environ.get("INTEROP_BINARY", "build/release/interop"))
 SANITIZED = "asan" in BINARY or "tsan" in BINARY
+REPORT = "sanitizer"                     # beginning of the names of the files that sanitizers write
 PATIENCE = 4 if SANITIZED else 1         # what waits are multiplied by
 
 
@@ -528,6 +530,9 @@ class Scenario:
         self.scratch = tempfile.mkdtemp(prefix="interop-", dir="/var/tmp")
         os.chmod(self.scratch, 0o755)
         self.env = {**{k: v for k, v in os.environ.items() if not k.startswith("INTEROP_")}, "INTEROP_LOG": "json"}
+        if SANITIZED:
+            self.env["ASAN_OPTIONS"] = self.env["UBSAN_OPTIONS"] = f"log_path={self.folder}/{REPORT}"
+            self.env["TSAN_OPTIONS"] = f"log_path={self.folder}/{REPORT} suppressions={ROOT}/tests/scenario/tsan.txt"
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         print(f"{self.name}: {os.path.relpath(BINARY, ROOT)}", flush=True)
         return self
@@ -540,6 +545,10 @@ class Scenario:
                 print(f"{self.name}: while ending: {failure}", flush=True)
                 kind = kind or Failed
         shutil.rmtree(self.scratch, ignore_errors=True)
+        for report in sorted(glob.glob(os.path.join(self.folder, REPORT + ".*"))):       # also of who was killed afterwards
+            with open(report, encoding="utf-8", errors="replace") as file:
+                print(f"  FAILED: a sanitizer's report, {os.path.relpath(report, ROOT)}:\n{file.read(4000)}", flush=True)
+            kind = kind or Failed
         if kind is None:
             print(f"{self.name}: {self.checked} checks passed", flush=True)
             return False
