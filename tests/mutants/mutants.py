@@ -14,6 +14,7 @@ def mutant(name, breaks, test, *edits):
 
 INTAKE, INGEST, PG, WRITER = "src/engine/intake.c", "src/store/ingest.c", "src/store/pg.c", "src/store/writer.c"
 CALL, DELIVER, NODE, FLOW = "src/engine/deliver_call.c", "src/engine/deliver.c", "src/engine/node.c", "src/engine/flow.c"
+FEED = "src/engine/connector_feed.c"
 SPINE, NODES = "sql/0002_spine.sql", "sql/0003_nodes.sql"
 
 MUTANTS = [
@@ -51,7 +52,8 @@ MUTANTS = [
            (FLOW, "    lanes_enter(&c->lanes, &j->pass, 0, j->keys, j->key_count);\n    failpoint(",
             "    lanes_enter(&c->lanes, &j->pass, (uint64_t)j->seq, j->keys, j->key_count);\n    failpoint(")),
     mutant("p3-floor-lies", "reading back passes over what is still being stored", "overflow",
-           (INGEST, "        if (s->lane[i].sent > 0 && s->lane[i].floor < floor) floor = s->lane[i].floor;\n", "        (void)i;\n")),
+           (INGEST, "        if (s->lane[i].sent > 0 && s->lane[i].floor < floor) floor = s->lane[i].floor;\n", "        (void)i;\n"),
+           (FEED, "    if (seq <= c->fed_seq) c->from_start = true;         /* the sequence went back: a failover, a restore */\n", "    (void)seq;\n")),
     mutant("p3-batch-overtaken", "frames behind a batch do not wait for it", "batches long_batch stopped",
            (INTAKE, "    parcel *ahead = batch_ahead(c->e, mllp_ticket_conn(ticket));\n", "    parcel *ahead = NULL;\n")),
     mutant("p3-no-handover", "who stores does not tell who runs the connector", "nodes",
@@ -99,8 +101,10 @@ MUTANTS = [
             "CREATE POLICY quarantine_tenant ON hl7_quarantine     USING (TRUE);")),
     mutant("p7-not-forced", "the owner's role sees past row-level security", "isolation",
            (SPINE, "    EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);\n", "")),
-    mutant("p7-most-used-first", "who used the most CPU time goes first", "containment",
+    mutant("p7-most-used-first", "who used the most CPU time goes first", "promises_delivery p7_by_time",
            ("src/engine/transform.c", "q->used_ns < best->used_ns", "q->used_ns > best->used_ns")),
+    mutant("p7-by-turns", "tenants take turns, however long each takes", "promises_delivery p7_by_time",
+           ("src/engine/transform.c", "    q->used_ns += used;\n", "    q->used_ns += 1;\n")),
 
     # ---- P8 contained ----
     mutant("p8-no-cpu-budget", "a script's CPU time is not looked at", "unit script/sandbox",

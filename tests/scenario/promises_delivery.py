@@ -20,9 +20,9 @@ class Site:
         self.env = {}
         self.engine = s.engine(INTEROP_LOG_LEVEL="debug")
 
-    def restart(self):
+    def restart(self, **env):
         self.engine.kill()
-        self.engine = self.s.engine()
+        self.engine = self.s.engine(**env)
 
     def open(self, tenant, *more):
         """A client of a connector whose messages go to this tenant's service."""
@@ -448,10 +448,33 @@ def p7_starving(x):
     s.check(left > 0, f"a light tenant's messages passed ({took:.1f} s) while a heavy one's were still running", str(left))
 
 
+def p7_by_time(x):
+    """Tenants share the threads by CPU time, not by turns: many light messages pass a few heavy ones."""
+    s = x.s
+    x.restart(INTEROP_TRANSFORM_THREADS=1)
+    loop = "return function(msg, out) for i = 1, {} do end end\n"
+    heavy = x.open("long", "--pack", pack_folder(s, "long", loop.format(1000000)))
+    light = x.open("short", "--pack", pack_folder(s, "short", loop.format(1)))
+    for n in range(120):
+        x.send(heavy, adt(f"long-{n}", f"LG{n}"))
+    for n in range(40):
+        x.send(light, adt(f"short-{n}", f"SH{n}"))
+    of = "select count(*) n from hl7_messages where tenant_id = '{}' and processing_status = 'processed'"
+    wait_for("all to be processed", lambda: x.pg.value(of.format("long")) == 120 and x.pg.value(of.format("short")) == 40, 60)
+    between = x.pg.value("select count(*) n from hl7_messages h, (select min(received_at) first, max(transformed_at) last "
+                         "from hl7_messages where tenant_id = 'short') l "
+                         "where h.tenant_id = 'long' and h.transformed_at between l.first and l.last")
+    after = x.pg.value("select count(*) n from hl7_messages where tenant_id = 'long' and transformed_at > "
+                       "(select max(transformed_at) from hl7_messages where tenant_id = 'short')")
+    s.check(after >= 40, "40 light messages passed long before the heavy ones that came first had ended", f"{after} of 120 came after, {between} between")
+    x.restart()
+
+
 # The first leaves a kept connection behind, on which the second's answer is lost.
 CASES = [p3_lanes_are_seen, p3_release_and_skip, p3_skip_under_way, p3_replay_as_then, p4_answer_lost, p4_answer_lost_single, p4_killed_in_between, p4_service_503,
          p4_service_401, p4_service_gone, p4_refused_message, p4_poison, p4_sent_again, p4_retries,
-         p4_two_targets, p7_same_mrn, p7_service_of_another, p7_script_names_service, p7_starving]
+         p4_two_targets, p7_same_mrn, p7_service_of_another, p7_script_names_service, p7_starving,
+         p7_by_time]
 
 
 def main():
