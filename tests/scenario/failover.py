@@ -108,7 +108,7 @@ def silent(s):
         s.check("PostgreSQL is not available" in str(pair.engine.get("/readyz").body), "/readyz says that the database is silent")
     goes_over(s, pair, load, suspend, 12)
     wait_for("idle connections to follow", lambda: pair.standby.value(
-        "select count(*) n from pg_stat_activity where application_name ~ '^interop (ingest|outcome|engine|listen) '") == 16, 10)
+        "select count(*) n from pg_stat_activity where application_name ~ '^interop (ingest|outcome|engine|listen) '") == 15, 10)
     s.check(True, "connections that had nothing to do have followed")
     pair.primary.held(signal.SIGCONT)
     left = []
