@@ -8,7 +8,7 @@
  * Messages become visible in nearly the order of `seq`: a reading may pass over one
  * that is still on its way. Up to ingest_floor there is none, so the next reading
  * begins there at the latest, and never behind a message that is not taken (promise P3);
- * what it meets again is in memory or no longer open. */
+ * what is in memory is left out then, and what it meets otherwise is no longer open. */
 #include <stdlib.h>
 
 #include "base/failpoint.h"
@@ -196,7 +196,7 @@ static void on_deliveries(void *arg, err e, const pg_result *results, int count,
 
 /* ---- what next ------------------------------------------------------------------------------ */
 
-/* While several nodes store, readings overlap (see above): what is in memory need not come again. */
+/* Readings overlap (see above). Those whose deliveries are under way are transformed, and do not come anyhow. */
 static void read_messages(connector *c)
 {
     slice *held = mem_alloc(c->job_count * sizeof *held);

@@ -275,7 +275,8 @@ static size_t op_weight(const write_op *op)
 }
 
 static const writer_kind kind = {
-    .room = BATCH_ROOM, .gather_ms = GATHER_MS, .weight = op_weight, .build = build_batch, .undone = batch_undone, .committed = batch_committed, .refused = op_refused
+    .room = BATCH_ROOM, .gather_ms = GATHER_MS, .weight = op_weight, .build = build_batch, .undone = batch_undone,
+    .committed = batch_committed, .refused = op_refused
 };
 
 outcome *outcome_open(uv_loop_t *loop, const char *url, unsigned connections)

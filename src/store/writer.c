@@ -58,17 +58,9 @@ static void send_collected(writer *w)
 static void on_read(uv_check_t *h) { send_collected(container_of(h, writer, read)); }
 static void on_waits(uv_prepare_t *h) { send_collected(container_of(h, writer, waits)); }
 
-static void on_rested(uv_timer_t *t);
-
 static bool may_gather(const writer *w)
 {
     return w->kind->gather_ms > 0 && w->together > 1 && w->solo == 0 && w->queued_count < w->kind->room / 2;
-}
-
-static void gather(writer *w)
-{
-    w->state = WRITER_GATHERING;
-    uv_timer_start(&w->timer, on_rested, w->kind->gather_ms, 0);
 }
 
 static void send_soon(writer *w)
@@ -82,7 +74,8 @@ static void send_soon(writer *w)
     uv_prepare_start(&w->waits, on_waits);
 }
 
-static void on_rested(uv_timer_t *t)
+/* It has rested, or gathered. */
+static void on_timer(uv_timer_t *t)
 {
     writer *w = container_of(t, writer, timer);
     w->state = WRITER_IDLE;
@@ -134,7 +127,7 @@ static void rest(writer *w, const char *sqlstate, const err_info *why)
     }
     requeue(w);
     w->state = WRITER_RESTING;
-    uv_timer_start(&w->timer, on_rested, REST_MS, 0);
+    uv_timer_start(&w->timer, on_timer, REST_MS, 0);
 }
 
 void writer_rest(writer *w, const char *sqlstate, const err_info *why)
@@ -200,7 +193,8 @@ void writer_resume(writer *w)
     if (w->state != WRITER_RESUMING) return;
     recover(w);
     if (may_gather(w)) {
-        gather(w);
+        w->state = WRITER_GATHERING;
+        uv_timer_start(&w->timer, on_timer, w->kind->gather_ms, 0);
         return;
     }
     w->state = WRITER_IDLE;

@@ -107,6 +107,7 @@ def silent(s):
         wait_for("/readyz to say so", lambda: pair.engine.answers("/readyz", 503), 5, 0.02)
         s.check("PostgreSQL is not available" in str(pair.engine.get("/readyz").body), "/readyz says that the database is silent")
     goes_over(s, pair, load, suspend, 12)
+    # 12 that store messages, one that stores results, one that reads, one that listens.
     wait_for("idle connections to follow", lambda: pair.standby.value(
         "select count(*) n from pg_stat_activity where application_name ~ '^interop (ingest|outcome|engine|listen) '") == 15, 10)
     s.check(True, "connections that had nothing to do have followed")

@@ -37,9 +37,11 @@ ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
 SHARED = os.environ.get("INTEROP_SHARED") or os.path.join(os.path.dirname(ROOT), "shared")
 DATA = os.path.join(ROOT, "tests", "data")
 BINARY = os.path.join(ROOT, os.environ.get("INTEROP_BINARY", "build/release/interop"))
-SANITIZED = "asan" in BINARY or "tsan" in BINARY
+TSAN = "tsan" in BINARY
+SANITIZED = "asan" in BINARY or TSAN
 REPORT = "sanitizer"                     # beginning of the names of the files that sanitizers write
 PATIENCE = 4 if SANITIZED else 1         # what waits are multiplied by
+GIVEN = set()                            # ports of free_port
 
 
 class Failed(Exception):
@@ -49,9 +51,6 @@ class Failed(Exception):
 def die_with_parent():
     """In a child, before exec: end when the scenario ends, however it ends."""
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
-
-
-GIVEN = set()
 
 
 def free_port():
@@ -537,9 +536,8 @@ class Scenario:
         self.scratch = tempfile.mkdtemp(prefix="interop-", dir="/var/tmp")
         os.chmod(self.scratch, 0o755)
         self.env = {**{k: v for k, v in os.environ.items() if not k.startswith("INTEROP_")}, "INTEROP_LOG": "json"}
-        if SANITIZED:
-            self.env["ASAN_OPTIONS"] = self.env["UBSAN_OPTIONS"] = f"log_path={self.folder}/{REPORT}"
-            self.env["TSAN_OPTIONS"] = f"log_path={self.folder}/{REPORT} suppressions={ROOT}/tests/scenario/tsan.txt"
+        for name, more in (("ASAN_OPTIONS", ""), ("UBSAN_OPTIONS", ""), ("TSAN_OPTIONS", f" suppressions={ROOT}/tests/scenario/tsan.txt")):
+            self.env[name] = f"{self.env.get(name, '')} log_path={self.folder}/{REPORT}{more}".strip()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         print(f"{self.name}: {os.path.relpath(BINARY, ROOT)}", flush=True)
         return self

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-from harness import END, PATIENCE, SANITIZED, Ack, Failed, frame, http, wait_for
+from harness import END, PATIENCE, TSAN, Ack, Failed, frame, http, wait_for
 
 PACK = "lua/packs/v2-to-fhir"
 
@@ -223,7 +223,7 @@ def check_events(s, pg, nats, retries=False):
     stories = collections.defaultdict(list)
     for row in rows:
         stories[row["a"]].append((row["n"], row["kind"].partition(".")[2]))
-    retries = retries or SANITIZED       # under which a script may need more than its CPU time, once
+    retries = retries or TSAN            # under which a script may need more than its CPU time, once
     wrong = {a: story for a, story in stories.items() if a.startswith("MSG_") and (
         [n for n, _ in story] != list(range(1, len(story) + 1)) or
         [kind for _, kind in story if not (retries and kind == "failed")] != ["received", "processing", "processed"])}
