@@ -18,6 +18,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 
 #define IDLE_KEPT 128                    /* handles */
 #define BODY_KEPT ((size_t)16 << 10)     /* bytes of an idle handle's answer buffer */
@@ -230,6 +231,7 @@ static int on_send(void *arg, char *peer_address, char *own_address, int peer_po
     fetch_call *c = arg;
 
     (void)peer_address, (void)own_address, (void)peer_port, (void)own_port;
+    failpoint("fetch.connected");
     if (c->send_until_ms != 0 && clock_boot_ms() >= c->send_until_ms) return CURL_PREREQFUNC_ABORT;
     c->sends++;
     return CURL_PREREQFUNC_OK;

@@ -61,14 +61,18 @@ def copy():
             shutil.copy(source, target)
 
 
+def kind(test):
+    return "fault" if test[0] == "failpoints" else "release"
+
+
 def built(test):
     targets = ["test_" + test[1].replace("/", "_")] if test[0] == "unit" else ["interop"]
-    return subprocess.run([os.path.join(TREE, "scripts/build"), "release", *targets], capture_output=True, text=True, check=False)
+    return subprocess.run([os.path.join(TREE, "scripts/build"), kind(test), *targets], capture_output=True, text=True, check=False)
 
 
 def noticed(test):
     """Whether the test fails, and by what."""
-    env = {**os.environ, "INTEROP_BINARY": "build/release/interop", "PYTHONDONTWRITEBYTECODE": "1",
+    env = {**os.environ, "INTEROP_BINARY": f"build/{kind(test)}/interop", "PYTHONDONTWRITEBYTECODE": "1",
            "INTEROP_SHARED": os.environ.get("INTEROP_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))}
     argv = [f"build/release/test_{test[1].replace('/', '_')}"] if test[0] == "unit" else \
         ["/usr/bin/python3", f"tests/scenario/{test[0]}.py", *test[1:]]

@@ -122,14 +122,18 @@ class Process:
             self.child.wait()
             raise Failed(f"{self.name} did not end within {seconds * PATIENCE} s:\n{self.tail()}") from None
 
-    def hold(self):
-        """SIGSTOP; returns when every thread has stopped, which takes a while on a busy machine."""
+    def holds(self):
+        """Whether every thread has stopped."""
         def states():
             for task in os.listdir(f"/proc/{self.pid}/task"):
                 with open(f"/proc/{self.pid}/task/{task}/stat", encoding="ascii", errors="replace") as file:
                     yield file.read().rpartition(")")[2].split()[0]
+        return self.must_run() and set(states()) == {"T"}
+
+    def hold(self):
+        """SIGSTOP; returns when it holds, which takes a while on a busy machine."""
         self.child.send_signal(signal.SIGSTOP)
-        wait_for(f"{self.name} to stop", lambda: set(states()) == {"T"}, 10, 0.01)
+        wait_for(f"{self.name} to stop", self.holds, 10, 0.01)
 
     def text(self):
         with open(self.log, encoding="utf-8", errors="replace") as file:

@@ -1,17 +1,15 @@
 #!/usr/bin/env python3
 """Several engines on one database: connectors are divided, what one stores another runs, in order; a node
 that is killed, that hangs past its leases, or that stops is replaced in time; and the books balance."""
-import collections
 import json
 import os
-import re
 import signal
 import subprocess
 import time
 
-from harness import Scenario, free_port, listening, wait_for
-from promises_books import Load, adt, check_books, pack_folder, settled, site
-from promises_service import Service
+from harness import Failed, Scenario, free_port, listening, wait_for
+from promises_books import Load, adt, check_books, settled, site
+from promises_service import Service, control_ids, one_at_a_time
 
 HOSTS = ("127.0.0.1", "127.0.0.2")       # one of each node
 OTHERS = 12                              # connectors beside the one that is worked on
@@ -179,17 +177,13 @@ def stale_requests(x):
     s = x.s
     service = Service(s, x.base)
     service.be("slow", 0.2)
-    folder = pack_folder(s, "slow", 'return function(msg, out) out:put({ resourceType = "Patient", identifier = { { system = "urn:x",'
-                                    ' value = msg:get "MSH-10" } } }, { to = "slow" }) end\n')
-    x.pg.psql("insert into fhir_services (id, tenant_id, name, url, concurrency) values ('SVC_SLOW', 'slow', 'slow', "
-              f"'{service.base('slow')}', 1)")
-    port = site(s, x.pg, None, "slow", None, "slow", "--pack", folder)
+    port = one_at_a_time(s, x.pg, service, "slow")
     wait_for("it to be run", lambda: holder(x, "slow") is not None)
     wait_for("its listener", lambda: listening(port, HOSTS[0]))
     with s.mllp(port) as client:
         for n in range(60):
-            s.check(client.exchange(adt(f"SLOW{n:02}", f"S{n:02}")).code == "AA", "acknowledged") if n == 0 else \
-                client.exchange(adt(f"SLOW{n:02}", f"S{n:02}"))
+            if client.exchange(adt(f"SLOW{n:02}", f"S{n:02}")).code != "AA":
+                raise Failed("a message was not acknowledged")
     n = holder(x, "slow")
     wait_for("some to be delivered", lambda: len(service.seen("slow")) > 3)
     x.engines[n].hold()
@@ -200,7 +194,7 @@ def stale_requests(x):
     finally:
         os.kill(x.engines[n].pid, signal.SIGCONT)
     settled(s, x.pg)
-    sent = collections.Counter(re.search(rb"SLOW\d\d", body).group() for _, _, _, body, _ in service.seen("slow"))
+    sent = control_ids(service, "slow")
     s.equal(len(sent), 60, "all are delivered")
     s.check(sum(sent.values()) <= 61, "and none twice but the one that was under way", str(sent.most_common(4)))
 

@@ -7,13 +7,17 @@ demo store. Its base is http://127.0.0.1:PORT/TENANT/fhir, and each tenant has a
     a fraction       hands on that many seconds later, answers
     (number, words)  the same, to requests that hold these words; the others pass
 """
+import collections
 import http.client
 import json
+import re
 import socket
 import threading
 import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from promises_books import pack_folder, site
 
 
 class Service:
@@ -126,3 +130,18 @@ class Service:
         request.send_header("Content-Length", str(len(data)))
         request.end_headers()
         request.wfile.write(data)
+
+
+def one_at_a_time(s, pg, service, tenant):
+    """A connector whose messages each make one request, which holds the control id, and no two at once; its port."""
+    folder = pack_folder(s, tenant, 'return function(msg, out) out:put({ resourceType = "Patient", identifier = { { system = "urn:x", '
+                                    f'value = msg:get "MSH-10" }} }} }}, {{ to = "{tenant}" }}) end\n')
+    pg.psql("insert into fhir_services (id, tenant_id, name, url, concurrency) values "
+            f"('SVC_{tenant}', '{tenant}', '{tenant}', '{service.base(tenant)}', 1)")
+    return site(s, pg, None, tenant, None, tenant, "--pack", folder)
+
+
+def control_ids(service, tenant):
+    """How often the service was asked for each of such messages."""
+    return collections.Counter(re.search(rb'"urn:x","value":"([^"]+)"', body).group(1).decode()
+                               for _, _, _, body, _ in service.seen(tenant))
