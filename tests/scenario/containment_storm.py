@@ -28,8 +28,9 @@ ATTACKS = [
     ("garbage", "while true do local s = ('x'):rep(8000000) end", EITHER),
     ("rep", "local s = ('x'):rep(1 << 40)", MEMORY),
     ("rep_caught", "pcall(string.rep, 'x', 1 << 40) out:event 'survived'", MEMORY),
+    ("room", "local s = ('x'):rep(1 << 20):rep(63)", MEMORY),     # refused before a byte of it is written
     ("pattern", "('a'):rep(1500):find '.-.-.-.-.-b'", CPU),
-    ("pattern_set", r"('x'):find('[' .. ('\0-\255'):rep(1000000) .. ']')", "pattern of more than 4096 bytes"),
+    ("pattern_set", r"('x'):find('[' .. ('\0-\255'):rep(1000):rep(1000) .. ']')", "pattern of more than 4096 bytes"),
     ("recursion", "local function f() return 1 + f() end f()", EITHER),
     ("recursion_caught", "local function f(n) if n == 0 then while true do end end return 1 + f(n - 1) end "
                          "while true do pcall(f, 190000) end", EITHER),
@@ -54,8 +55,8 @@ ATTACKS = [
     ("copies", "while true do msg:copy { ['PID-60000'] = 'x' } end", EITHER),
     ("repetitions", "local m = require 'hl7'.parse('MSH|^~\\\\&|\\rPID|||' .. ('~'):rep(1000000)) "
                     "while true do m:copy { ['PID-3[1]'] = 'x' } end", EITHER),
-    ("messages", "require 'hl7'.parse('MSH|^~\\\\&|' .. ('\\r'):rep(5000000))", "a message of more than 4194304 bytes"),
-    ("json", "require 'json'.decode('[' .. ('1,'):rep(3000000) .. '1]')", "json: text of more than"),
+    ("messages", "require 'hl7'.parse('MSH|^~\\\\&|' .. ('\\r'):rep(1000):rep(5000))", "a message of more than 4194304 bytes"),
+    ("json", "require 'json'.decode('[' .. ('1,'):rep(1000):rep(3000) .. '1]')", "json: text of more than"),
     ("deep", "local r = { resourceType = 'Basic' } local t = r for i = 1, 1000 do t.a = {} t = t.a end t.b = 1 out:put(r)",
      "nested too deeply"),
     ("circle", "local t = { resourceType = 'Basic' } t.t = t out:put(t)", "nested too deeply"),

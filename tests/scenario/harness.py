@@ -144,8 +144,16 @@ class Process:
 
     def rss_kb(self):
         """Resident memory, now."""
+        return self.status_kb("VmRSS")
+
+    def peak_mb(self):
+        """The most resident memory so far."""
+        return self.status_kb("VmHWM") / 1024
+
+    def status_kb(self, name):
+        """proc(5), /proc/PID/status."""
         with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
-            return int(next(line for line in file if line.startswith("VmRSS")).split()[1])
+            return int(next(line for line in file if line.startswith(name)).split()[1])
 
 
 class Postgres:
