@@ -20,7 +20,7 @@ typedef struct connector_metrics {
 } connector_metrics;
 
 /* How far a database connection of another node has stored messages of a connector. */
-struct heard { uint64_t writer; int64_t base; };
+struct heard { uint64_t writer; int64_t base, asked_base; };
 
 struct connector {
     map_node    node;                    /* in the engine's map by id */
@@ -64,6 +64,7 @@ struct connector {
     bool        from_start;              /* the next reading begins with the first open message */
     int64_t     fed_seq;                 /* while behind: all open messages up to here were taken */
     int64_t     asked_seq;               /* fed_seq when the database was asked */
+    int64_t     heard_behind;            /* others have stored behind here since it was asked */
     int64_t     highest_read;            /* of all readings */
     int64_t     asked_floor;             /* ingest_floor when the database was asked */
     uint64_t    dropped, asked_dropped;  /* stored and left to be read: until now, when it was asked */
@@ -117,9 +118,19 @@ void connector_enter(connector *c, job *j);
 /* A message is stored and open, and not in memory: it is read back, and what comes after it too. */
 void connector_missed(connector *c, int64_t seq);
 
+/* Messages behind `seq` may be stored that are not in memory: they are read before anything newer goes. */
+void connector_missed_behind(connector *c, int64_t seq);
+
 /* A node's database connection has stored messages of it, the newest from `base` on: what is not known
  * of them is read before anything newer goes. */
 void connector_heard(connector *c, slice writer_name, int64_t base);
+
+/* The database is asked for messages now: what was heard of so far will be among them. */
+void connector_heard_ask(connector *c);
+
+/* It has answered, and told what had been handed over by then (MSG_HANDED). False: something was that it was
+ * not asked for, and that may come before what it gave. */
+bool connector_heard_all(connector *c, slice handed);
 
 /* This node runs it from now on: everything that is open is read. */
 void connector_own(connector *c, int64_t epoch);

@@ -40,16 +40,29 @@ static bool can_work(const connector *c)
            (slice_is(c->status, "active") || slice_is(c->status, "paused"));
 }
 
-void connector_missed(connector *c, int64_t seq)
+static void fall_behind(connector *c)
 {
-    if (c->epoch == 0) return;           /* who runs it reads it */
     if (!c->behind) {
         log_line(LOG_INFO, "connector.behind", log_id("connectorId", id_slice(&c->connector_id)));
         c->behind = c->told_behind = true;
         c->fed_seq = ingest_floor(c->e->in);
     }
-    if (seq <= c->fed_seq) c->from_start = true;         /* the sequence went back: a failover, a restore */
     c->dropped++;
+}
+
+void connector_missed(connector *c, int64_t seq)
+{
+    if (c->epoch == 0) return;           /* who runs it reads it */
+    fall_behind(c);
+    if (seq <= c->fed_seq) c->from_start = true;         /* the sequence went back: a failover, a restore */
+    connector_feed(c);
+}
+
+void connector_missed_behind(connector *c, int64_t seq)
+{
+    fall_behind(c);
+    if (seq < c->fed_seq) c->fed_seq = seq;
+    if (seq < c->heard_behind) c->heard_behind = seq;
     connector_feed(c);
 }
 
@@ -111,6 +124,16 @@ static bool may_go_on(connector *c, err e, const err_info *why)
 
 /* ---- messages --------------------------------------------------------------------------- */
 
+static bool all_heard(connector *c, slice handed)
+{
+    bool all;
+
+    c->feeding = true;                   /* what is heard now is read when all of it is */
+    all = connector_heard_all(c, handed);
+    c->feeding = false;
+    return all;
+}
+
 static void on_messages(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
 {
     connector *c = arg;
@@ -122,9 +145,10 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
     c->feeding = false;
     if (e == ERR_CLOSED || c->closing || c->e->closing) return;
     if (!may_go_on(c, e, why)) return;
-    if (c->from_start || c->asked_epoch != c->epoch || c->fed_seq < c->asked_seq) { connector_feed(c); return; }
+    if (c->from_start || c->asked_epoch != c->epoch) { connector_feed(c); return; }
     rows = pg_rows(&results[1]);
     if (rows > 0) failpoint("feed.messages_read");
+    if (rows > 0 && !all_heard(c, pg_cell(&results[1], 0, MSG_HANDED))) { connector_feed(c); return; }
     for (int i = 0; i < rows; i++) {
         slice message_id = pg_cell(&results[1], i, MSG_ID);
         char text[ID_MAX + 1];
@@ -142,7 +166,9 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
         return;
     }
     if (rows < page(c) || last > c->asked_floor) last = c->asked_floor;
-    if (last <= c->fed_seq && !any) return;              /* all there are wait for one on its way: asked again when it is there */
+    if (last > c->heard_behind) last = c->heard_behind;
+    /* All there are wait for one on its way: asked again when it is there. */
+    if (last <= c->fed_seq && !any && c->heard_behind == INT64_MAX) return;
     if (last > c->fed_seq) c->fed_seq = last;
     connector_feed(c);
 }
@@ -228,6 +254,8 @@ void connector_feed(connector *c)
     c->asked_floor = ingest_floor(c->e->in);
     c->asked_dropped = c->dropped;
     c->asked_seq = c->fed_seq;
+    c->heard_behind = INT64_MAX;
+    connector_heard_ask(c);
     read_messages(c);
 }
 

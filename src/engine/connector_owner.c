@@ -63,35 +63,77 @@ void connector_lose(connector *c)
     engine_balance(c->e);
 }
 
-/* ---- what other nodes store ---------------------------------------------------------------- */
+/* ---- what other nodes store ----------------------------------------------------------------
+ *
+ * A database connection of another node is a writer, and stores one batch after the other. Its newest one
+ * that is known here is `base`: all of its earlier ones are committed, and are or will be read. A reading
+ * sees what was committed when it began, and word of that may come after it. So the reading itself tells
+ * what had been handed over (MSG_HANDED), and counts only if it was to begin where the first unknown batch
+ * may begin: else it may hold a message whose sender had the acknowledgement of one that it passed over. */
 
-static struct heard *writer_add(connector *c)
+enum { BATCH_END = 4095 };               /* `seq` is the batch's number times 4096 plus the place in it */
+
+static struct heard *writer_find(connector *c, slice name)
 {
+    uint64_t who = hash_bytes(name);
+
+    for (size_t i = 0; i < c->writer_count; i++)
+        if (c->writers[i].writer == who) return &c->writers[i];
+    return NULL;
+}
+
+static struct heard *writer_add(connector *c, slice name)
+{
+    struct heard *h;
+
     if (c->writer_count == c->writer_room) {
         c->writer_room = c->writer_room == 0 ? 4 : 2 * c->writer_room;
         c->writers = mem_realloc(c->writers, c->writer_room * sizeof *c->writers);
     }
-    return &c->writers[c->writer_count++];
+    h = &c->writers[c->writer_count++];
+    *h = (struct heard){ .writer = hash_bytes(name) };
+    return h;
 }
+
+/* The end of what was known of it; of one that is new, nothing. */
+static int64_t end_of(int64_t base) { return base == 0 ? 0 : base + BATCH_END; }
 
 void connector_heard(connector *c, slice writer_name, int64_t base)
 {
-    enum { BATCH_END = 4095 };           /* `seq` is the batch's number times 4096 plus the place in it */
-    uint64_t who = hash_bytes(writer_name);
-    struct heard *h = NULL;
+    struct heard *h = writer_find(c, writer_name);
+    int64_t known = h == NULL ? 0 : h->base;
 
-    if (c->epoch == 0) return;           /* who takes it reads everything */
+    if (c->epoch == 0 || known >= base) return;          /* who takes it reads everything */
+    if (h == NULL) h = writer_add(c, writer_name);
+    h->base = base;
     if (c->e->in != NULL) ingest_begin_behind(c->e->in, base + BATCH_END);
-    for (size_t i = 0; i < c->writer_count; i++)
-        if (c->writers[i].writer == who) h = &c->writers[i];
-    if (h != NULL && h->base >= base) return;
-    connector_missed(c, base);
-    if (h == NULL || c->from_start) {
-        c->from_start = true;
-        if (h == NULL) h = writer_add(c);
-    } else if (c->fed_seq > h->base + BATCH_END) {       /* what it stored since may lie between what was read */
-        c->fed_seq = h->base + BATCH_END;
+    connector_missed_behind(c, end_of(known));
+}
+
+void connector_heard_ask(connector *c)
+{
+    for (size_t i = 0; i < c->writer_count; i++) c->writers[i].asked_base = c->writers[i].base;
+}
+
+bool connector_heard_all(connector *c, slice handed)
+{
+    bool all = true;
+    int64_t base;
+
+    for (slice rest = handed; rest.len > 0;) {
+        slice name = slice_cut(rest, ' ', &rest);
+        struct heard *h = writer_find(c, name);
+        int64_t asked = h == NULL ? 0 : h->asked_base;
+
+        if (!slice_int(slice_cut(rest, ' ', &rest), &base) || base <= asked) continue;
+        if (c->asked_seq <= end_of(asked)) {             /* it is among what was read */
+            if (h == NULL) h = writer_add(c, name);
+            if (h->base < base) h->base = base;
+            ingest_begin_behind(c->e->in, base + BATCH_END);
+        } else {
+            all = false;
+            connector_heard(c, name, base);
+        }
     }
-    *h = (struct heard){ who, base };
-    connector_feed(c);
+    return all;
 }

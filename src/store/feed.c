@@ -13,9 +13,12 @@ const pg_statement feed_set_tenant = { "feed_tenant", "SELECT set_config('app.cu
 
 static const pg_statement messages = {
     "feed_messages",
-    "SELECT " MESSAGE_COLUMNS " FROM hl7_messages m"
+    "SELECT " MESSAGE_COLUMNS
+    "  , (SELECT string_agg(h.writer || ' ' || h.seq, ' ') FROM interop_handovers h WHERE h.connector_id = $1)"
+    " FROM hl7_messages m"
     " WHERE m.connector_id = $1 AND m.seq > $2 AND m.processing_status IN ('pending', 'processing', 'failed')"
-    "   AND m.transformed_at IS NULL AND m.direction = 'inbound' AND m.id <> ALL ($4::text[])"
+    "   AND m.transformed_at IS NULL AND m.direction = 'inbound'"
+    "   AND m.id NOT IN (SELECT unnest($4::text[]))"     /* hashed, where <> ALL compares with each */
     " ORDER BY m.seq LIMIT $3"
 };
 

@@ -17,7 +17,8 @@ enum { MSG_ID, MSG_SEQ, MSG_TEXT, MSG_BYTES, MSG_KEYS, MSG_ATTEMPTS, MSG_NEXT_US
        MSG_TYPE, MSG_STATUS, MSG_CONNECTOR, MSG_PACK, MSG_COLUMNS };
 
 /* Messages of a connector that are not transformed yet, in order, from behind `after_seq`, but for those of
- * `held` (ids, copied). */
+ * `held` (ids, copied). Each row has the handovers that had been made by then: "WRITER SEQ WRITER SEQ…". */
+enum { MSG_HANDED = MSG_COLUMNS };
 void feed_messages(pg *c, slice tenant, slice connector_id, int64_t after_seq, const slice *held, size_t held_count, int most,
                    pg_done done, void *arg);
 

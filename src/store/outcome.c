@@ -7,7 +7,7 @@
 #include "base/failpoint.h"
 #include "base/hash.h"
 
-enum { BATCH_ROOM = 256, GATHER_MS = 3, MAX_CONNECTIONS = 16 };
+enum { BATCH_ROOM = 256, GATHER_MS = 20, MAX_CONNECTIONS = 16 };
 
 /* The work itself is in two functions of the database (sql/0002_spine.sql), one call of
  * each for a whole batch, behind a look at the leases (sql/0003_nodes.sql). */

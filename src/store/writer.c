@@ -34,6 +34,7 @@ struct writer {
     list               queued, batch;
     size_t             queued_count, batch_count, solo;
     size_t             together;         /* operations of the batch that was sent last */
+    uint64_t           sent_ns;          /* when it was sent */
     uint64_t           failing_ns;       /* since when nothing was committed; 0: all is well */
     uint64_t           told_ns;
     char               told[6];          /* the SQLSTATE that was told last */
@@ -193,8 +194,9 @@ void writer_resume(writer *w)
     if (w->state != WRITER_RESUMING) return;
     recover(w);
     if (may_gather(w)) {
+        uint64_t took_ms = ms_since(w->sent_ns);
         w->state = WRITER_GATHERING;
-        uv_timer_start(&w->timer, on_timer, w->kind->gather_ms, 0);
+        uv_timer_start(&w->timer, on_timer, took_ms < w->kind->gather_ms ? took_ms : w->kind->gather_ms, 0);
         return;
     }
     w->state = WRITER_IDLE;
@@ -220,6 +222,7 @@ static void writer_send(writer *w)
     w->queued_count -= w->batch_count;
     w->together = w->batch_count;
     w->state = WRITER_SENT;
+    w->sent_ns = clock_ns();
     pg_unit *unit = pg_unit_new(w->conn);
     w->kind->build(w->arg, unit, &w->batch);
     pg_submit(unit, on_answered, w);

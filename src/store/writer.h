@@ -29,8 +29,8 @@ typedef struct write_op { list link; } write_op;         /* embedded in what is 
 
 typedef struct writer_kind {
     size_t room;                                         /* most operations of one batch */
-    /* After a batch of several, so long is waited for what comes next, unless half of `room` is there: under
-     * load fewer and larger transactions, and alone none waits. 0: not at all. */
+    /* After a batch of several, what comes next is waited for, as long as that one took and this at most, unless
+     * half of `room` is there: under load fewer and larger transactions, and alone none waits. 0: not at all. */
     unsigned gather_ms;
     size_t (*weight)(const write_op *op);                /* its bytes, roughly: a batch has a bound for those too */
     /* May `op` join the batch? NULL: always. An op that may not waits for the next. */

@@ -10,7 +10,7 @@ from parts import Failed, Flow, Quiet, Sink, all_processed, driven, listening, p
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "scenario"))
 import containment_storm as storm  # noqa: E402
 from harness import frame  # noqa: E402
-from promises_books import adt, pack_folder, site  # noqa: E402
+from promises_books import adt, pack_folder, shared_out, site  # noqa: E402
 
 OUT_OF_ORDER = """select count(*) from (select processed_at, max(processed_at) over (partition by tenant_id, substring(raw_payload from
     'PID[|]1[|][|]([^^]+)') order by seq rows between unbounded preceding and 1 preceding) as before
@@ -197,7 +197,7 @@ def many(bench):
 
 def nodes(bench):
     """One engine and two by turns, each time all of it anew."""
-    rounds, messages = (1, 2000) if bench.smoke else (3, 40000)
+    rounds, messages = (1, 2000) if bench.smoke else (5, 40000)
     hosts = ("127.0.0.1", "127.0.0.2")
     found = {1: [], 2: []}
     for n in range(rounds):
@@ -207,8 +207,7 @@ def nodes(bench):
                 s.interop("rule", "add", "--type", "*", "--url", Sink(s).url)
                 ports = s.connectors(pg, 4, mapped=True)
                 engines = [s.engine(INTEROP_MLLP_ADDRESS=host) for host in hosts[:count]]
-                held = "select count(*) from interop_leases l join interop_nodes n on n.id = l.node_id"
-                wait_for("each connector to be run", lambda pg=pg, held=held: int(pg.value(held)) == 4)
+                wait_for("each connector to be where it is to be", lambda pg=pg, count=count: shared_out(pg, count, 4))
                 flow = Flow(s, [f"{host}:{port}" for host in hosts[:count] for port in ports], "N", messages)
                 marks = driven(engines, flow, 4000)
                 all_processed(pg, messages)
@@ -216,7 +215,8 @@ def nodes(bench):
                 for engine in engines:
                     engine.stop()
     one, two = (storm.median(found[count]) for count in (1, 2))
-    bench.figure("nodes", "messages_per_s_two_nodes", two, "1/s", one, "by one node, frame to delivery")
+    by_round = ", ".join(f"{100 * b / a:.0f}%" for a, b in zip(found[1], found[2]))
+    bench.figure("nodes", "messages_per_s_two_nodes", two, "1/s", one, f"by one node, frame to delivery; round by round {by_round}")
 
 
 BENCHES = {"crash": crash, "soak": soak, "outage": outage, "poison": poison, "many": many, "nodes": nodes}

@@ -61,6 +61,8 @@ MUTANTS = [
     mutant("p3-deaf-to-handovers", "who runs the connector does not listen to who stores", "nodes",
            ("src/engine/connector_owner.c", "    if (c->epoch == 0) return;           /* who takes it reads everything */\n",
             "    if (c->epoch >= 0) return;\n")),
+    mutant("p3-reading-overtakes", "what a reading tells of batches that it passed over is not looked at", "nodes late_word",
+           (FEED, "    if (rows > 0 && !all_heard(", "    if (rows > 0 && c->e == NULL && !all_heard(")),
     mutant("p3-taker-does-not-wait", "a connector is taken over while who had it still writes", "nodes long_transaction",
            (NODE, "    if (e != ERR_OK || pg_cell_int(&results[0], 0, 1) > 0) {\n", "    if (e != ERR_OK) {\n")),
     mutant("p3-sends-without-a-lease", "a node that lost its lease goes on sending", "failpoints hangs",

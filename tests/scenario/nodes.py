@@ -7,8 +7,8 @@ import signal
 import subprocess
 import time
 
-from harness import Failed, Scenario, free_port, listening, wait_for
-from promises_books import Load, adt, check_books, settled, site
+from harness import Failed, Scenario, frame, free_port, listening, wait_for
+from promises_books import Load, adt, check_books, settled, shared_out, site
 from promises_service import Service, control_ids, one_at_a_time
 
 HOSTS = ("127.0.0.1", "127.0.0.2")       # one of each node
@@ -27,13 +27,10 @@ class Site:
             site(s, self.pg, None, tenant=f"t{n}")
         self.engines = [self.start(n) for n in range(2)]
         self.loads = []
-        wait_for("every connector to be held", lambda: self.held() == OTHERS + 1)
+        wait_for("each connector to be where it is to be", lambda: shared_out(self.pg, 2, OTHERS + 1))
 
     def start(self, n):
         return self.s.engine(INTEROP_MLLP_ADDRESS=HOSTS[n])
-
-    def held(self):
-        return self.pg.value("select count(*) n from interop_leases l join interop_nodes n on n.id = l.node_id")
 
     def holder(self):
         """The index of the node that runs the connector; None while there is none."""
@@ -95,6 +92,42 @@ def acknowledged_then_sent_to_the_other(x):
         "select count(*) n from (select transformed_at, lag(transformed_at) over (order by message_control_id) as before "
         "from hl7_messages where message_control_id like 'X0%') t where transformed_at < before")], [0],
             "messages of one patient are transformed in the order of their acknowledgements, whichever node took them")
+
+
+def late_word(x):
+    """Of one patient through two database connections of the other node: word of the first comes after the second is read."""
+    s, pg = x.s, x.pg
+    host, senders = HOSTS[1 - x.holder()], {}
+    connector = pg.value("select id from interop_connectors where tenant_id = 'north'")
+
+    def stored(client, n, mrn):
+        s.equal(client.exchange(adt(f"W{n:03}", mrn, f"Step{n:05}", visit=f"V{mrn}")).code, "AA", f"{mrn} is acknowledged")
+    for n in range(20):
+        before = pg.rows(f"select writer, seq from interop_handovers where connector_id = '{connector}'")
+        client = s.mllp(x.port, host=host)
+        stored(client, n, f"WW{n}")
+        after = pg.rows(f"select writer, seq from interop_handovers where connector_id = '{connector}'")
+        senders[next(row["writer"] for row in after if row not in before)] = client
+        if len(senders) == 2:
+            break
+    (first, one), (_, two) = senders.items()
+    told = pg.value("select pg_get_functiondef('interop_handover'::regproc)")
+    pg.psql(told.replace("= ANY (elsewhere);\n    RETURN", f"= ANY (elsewhere) AND me <> '{first}';\n    RETURN"))
+    lock = subprocess.Popen(["psql", pg.owner_url, "-XAtq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    lock.stdin.write(f"begin; select 1 from interop_handovers where connector_id = '{connector}' and writer = '{first}' for update;\n")
+    lock.stdin.flush()
+    lock.stdout.readline()
+    one.send(frame(adt("W100", "WW1", "Step00100", visit="VWW1")))
+    wait_for("it to wait within its commit", lambda: pg.value("select count(*) from pg_stat_activity where wait_event_type = 'Lock'"))
+    stored(two, 101, "WW2")              # from here on what comes next is read from behind this one
+    wait_for("that", lambda: pg.value("select processing_status from hl7_messages where message_control_id = 'W101'") == "processed")
+    lock.communicate("rollback;\n")
+    s.equal(one.receive().code, "AA", "WW1 is acknowledged")
+    stored(two, 102, "WW1")
+    pg.psql(told)
+    settled(s, pg)
+    s.check(pg.value("select a.transformed_at < b.transformed_at from hl7_messages a, hl7_messages b "
+                     "where a.message_control_id = 'W100' and b.message_control_id = 'W102'"), "and transformed in that order")
 
 
 def changes_reach_all(x):
@@ -212,7 +245,7 @@ def stops(x):
     x.engines[n] = x.start(n)
 
 
-CASES = [divided, acknowledged_then_sent_to_the_other, changes_reach_all, killed, long_transaction, hangs, stops, stale_requests]
+CASES = [divided, acknowledged_then_sent_to_the_other, late_word, changes_reach_all, killed, long_transaction, hangs, stops, stale_requests]
 
 
 def main():

@@ -157,6 +157,14 @@ def settled(s, pg, seconds=60):
         raise
 
 
+def shared_out(pg, nodes, connectors):
+    """Whether there are so many nodes, and each of so many connectors is held by the one that is to have it."""
+    return pg.rows("select (select count(*) from interop_nodes) nodes, "
+                   "(select count(*) from interop_leases l join interop_nodes n on n.id = l.node_id) held, "
+                   "(select count(*) from interop_nodes n, interop_lease_changes(n.id)) changes") \
+        == [{"nodes": nodes, "held": connectors, "changes": 0}]
+
+
 def check_messages(s, pg, promised):
     """Stored once, processed once, delivered once."""
     stored = collections.Counter(row["id"] for row in pg.rows("select message_control_id id from hl7_messages"))
