@@ -154,6 +154,7 @@ static void delivery_follow(deliverer *all, delivery *d, verdict v)
         return;
     case VERDICT_HELD:                   /* the others too: node.c holds them until it has renewed */
         d->state = DELIVERY_QUEUED;
+        call_forget(d);
         deliver_hold(all, true);
         target_put_back(d->to, &d->link);
         break;
@@ -165,6 +166,7 @@ static void delivery_follow(deliverer *all, delivery *d, verdict v)
         connector *c = d->j->conn;
         metric_add(d->to->failed, 1);
         d->state = DELIVERY_QUEUED;
+        call_forget(d);
         target_put_back(d->to, &d->link);
         if (target_fault(d->to, d->retry_after_ms)) {
             log_line(LOG_WARN, "target.unavailable", log_id("target", slice_of(d->to->url)), log_why(&d->why));
@@ -233,6 +235,9 @@ static void delivery_commit(deliverer *all, delivery *d, const char *status, con
 
     failpoint("deliver.before_record");
     d->state = DELIVERY_COMMITTING;
+    if (next_us == 0) call_end(d);
+    else call_forget(d);
+    job_weigh(j);
     *op = (outcome_op){
         .kind = OUTCOME_DELIVERED, .tenant = j->conn->tenant, .connector_id = id_slice(&j->conn->connector_id),
         .message_id = j->message_id, .epoch = j->epoch, .replay = j->replay, .status = status, .attempts = d->attempts,
@@ -482,6 +487,19 @@ bool deliver_drop(deliverer *all, job *j)
         else if (d->state != DELIVERY_ENDED) drop_delivery(all, d);
     }
     return free;
+}
+
+void deliver_free(job *j)
+{
+    for (int i = 0; j->deliveries != NULL && i < j->plan.count; i++) arena_free(&j->deliveries[i].work);
+}
+
+size_t deliver_bytes(const job *j)
+{
+    size_t sum = 0;
+
+    for (int i = 0; j->deliveries != NULL && i < j->plan.count; i++) sum += j->deliveries[i].work.held;
+    return sum;
 }
 
 void deliver_abandon(deliverer *all, job *j)

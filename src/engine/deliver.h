@@ -41,6 +41,10 @@ bool deliver_under_way(const job *j);
  * it any more. */
 bool deliver_drop(deliverer *all, job *j);
 
+/* The memory of a job's requests, besides its arena: how much, and given back at its end. */
+size_t deliver_bytes(const job *j);
+void deliver_free(job *j);
+
 void deliver_close(deliverer *all, void (*done)(void *arg), void *arg);
 
 #endif

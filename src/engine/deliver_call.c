@@ -96,7 +96,7 @@ static void remember(deliverer *all, delivery *d, int i)
     written_item item = { st->id, st->version, SLICE_NONE };
 
     if (!p->owned || p->if_none_exist.len == 0 || st->sent == NULL || st->version.len == 0) return;
-    item.text = text_with_id(&d->j->mem, st->sent, st->id);
+    item.text = text_with_id(&d->work, st->sent, st->id);
     written_put(&all->memory, connector_of(d), slice_of(d->to->url), p->type, p->if_none_exist, &item);
 }
 
@@ -133,9 +133,9 @@ static bool recall(deliverer *all, delivery *d, int i)
 
 /* A copy that refers by the ids of memory. The plan's own keeps its urn:uuid until the service has
  * answered: memory may be wrong. */
-static json *referring(const delivery *d, const json *resource)
+static json *referring(delivery *d, const json *resource)
 {
-    json *copy = json_copy(&d->j->mem, resource);
+    json *copy = json_copy(&d->work, resource);
 
     fhir_references(copy, resolve_one, &(resolving){ d, d });
     return copy;
@@ -146,7 +146,7 @@ static void prepare(deliverer *all, delivery *d, int i, json *resource, fhir_bun
 {
     const plan_entry *p = &d->plan->entries[i];
     entry_state *st = &d->entries[i];
-    arena *mem = &d->j->mem;
+    arena *mem = &d->work;
     written_item item;
     json *held;
     bool changed;
@@ -166,7 +166,7 @@ static void prepare(deliverer *all, delivery *d, int i, json *resource, fhir_bun
     }
     st->known = true;
     st->type = p->type;
-    st->id = arena_dup(mem, item.resource_id);
+    st->id = arena_dup(&d->j->mem, item.resource_id);
     out->resource = st->sent;
     out->method = slice_lit("PUT");
     out->url = path_of(d, i);
@@ -188,7 +188,7 @@ static verdict start(deliverer *all, delivery *d, const char *method, slice path
     if (!engine_may_send(all->e)) return VERDICT_HELD;
     for (size_t i = 0; i < extra_count; i++) headers[2 + i] = extra[i];
     request.url = path.len == 0 ? slice_of(d->to->url)
-        : arena_printf(&d->j->mem, "%s/%.*s", d->to->url, (int)path.len, path.ptr);
+        : arena_printf(&d->work, "%s/%.*s", d->to->url, (int)path.len, path.ptr);
     d->call = fetch_start(all->e->http, &request, d->answered, d);
     failpoint("deliver.sent");
     return VERDICT_MORE;
@@ -196,7 +196,7 @@ static verdict start(deliverer *all, delivery *d, const char *method, slice path
 
 static verdict start_bundle(deliverer *all, delivery *d)
 {
-    arena *mem = &d->j->mem;
+    arena *mem = &d->work;
     fhir_bundle_entry *entries = arena_array(mem, fhir_bundle_entry, (size_t)d->plan->entry_count);
     bool known = false;
 
@@ -246,15 +246,34 @@ static verdict start_single(deliverer *all, delivery *d)
     prepare(all, d, d->at, d->plan->entries[d->at].resource, &e);
     json_write(&d->body, e.resource);
     d->kind = CALL_SINGLE;
-    if (e.if_match.len > 0) extra = arena_printf(&d->j->mem, "If-Match: %.*s", (int)e.if_match.len, e.if_match.ptr);
-    else extra = arena_printf(&d->j->mem, "If-None-Exist: %.*s", (int)e.if_none_exist.len, e.if_none_exist.ptr);
+    if (e.if_match.len > 0) extra = arena_printf(&d->work, "If-Match: %.*s", (int)e.if_match.len, e.if_match.ptr);
+    else extra = arena_printf(&d->work, "If-None-Exist: %.*s", (int)e.if_none_exist.len, e.if_none_exist.ptr);
     return start(all, d, slice_is(e.method, "PUT") ? "PUT" : "POST", e.url, &extra,
           e.if_match.len > 0 || e.if_none_exist.len > 0 ? 1 : 0);
 }
 
+/* What was sent is needed until the last of its entries is settled. */
+void call_forget(delivery *d)
+{
+    for (int i = 0; i < d->plan->entry_count; i++)
+        if (d->entries[i].done) return;
+    call_end(d);
+}
+
+void call_end(delivery *d)
+{
+    for (int i = 0; i < d->plan->entry_count; i++) {
+        d->entries[i].sent = NULL;
+        d->entries[i].believed = SLICE_NONE;
+    }
+    d->body = (buf){ 0 };
+    arena_free(&d->work);
+}
+
 verdict call_next(deliverer *all, delivery *d)
 {
-    d->body = buf_in(&d->j->mem);
+    call_forget(d);
+    d->body = buf_in(&d->work);
     for (int i = 0; i < d->plan->entry_count; i++) {
         if (d->entries[i].done) continue;
         return d->transactions ? start_bundle(all, d) : start_single(all, d);
@@ -263,7 +282,7 @@ verdict call_next(deliverer *all, delivery *d)
         if (!d->entries[i].find) continue;
         d->at = i;
         d->kind = CALL_FIND;
-        return start(all, d, "GET", arena_printf(&d->j->mem, "%.*s?%.*s", (int)d->plan->entries[i].type.len, d->plan->entries[i].type.ptr,
+        return start(all, d, "GET", arena_printf(&d->work, "%.*s?%.*s", (int)d->plan->entries[i].type.len, d->plan->entries[i].type.ptr,
                                           (int)d->plan->entries[i].if_none_exist.len, d->plan->entries[i].if_none_exist.ptr),
               NULL, 0);
     }
@@ -279,9 +298,9 @@ verdict call_next(deliverer *all, delivery *d)
 static verdict start_write(deliverer *all, delivery *d)
 {
     const entry_state *st = &d->entries[d->at];
-    slice match = arena_printf(&d->j->mem, "If-Match: W/\"%.*s\"", (int)st->version.len, st->version.ptr);
+    slice match = arena_printf(&d->work, "If-Match: W/\"%.*s\"", (int)st->version.len, st->version.ptr);
 
-    d->body = buf_in(&d->j->mem);
+    d->body = buf_in(&d->work);
     json_write(&d->body, st->sent);
     d->kind = CALL_WRITE;
     return start(all, d, "PUT", path_of(d, d->at), &match, st->version.len > 0 ? 1 : 0);
@@ -328,8 +347,8 @@ static verdict bundle_answered(deliverer *all, delivery *d, slice body)
     fhir_bundle_answer *answers;
     json *v;
 
-    if (json_parse(&d->j->mem, body, &v, &d->why) != ERR_OK ||
-        fhir_bundle_read_response(&d->j->mem, v, expected, &answers, &count, &d->why) != ERR_OK) return VERDICT_MESSAGE;
+    if (json_parse(&d->work, body, &v, &d->why) != ERR_OK ||
+        fhir_bundle_read_response(&d->work, v, expected, &answers, &count, &d->why) != ERR_OK) return VERDICT_MESSAGE;
     for (size_t i = 0; i < count; i++) {
         if (answers[i].id.len > 0 && slice_eq(answers[i].type, d->plan->entries[i].type)) continue;
         if (may_be_found(d, (int)i, answers[i].status)) continue;
@@ -371,14 +390,14 @@ static verdict read_answered(deliverer *all, delivery *d, const fetch_answer *a)
     json *held;
     bool changed;
 
-    if (json_parse(&d->j->mem, arena_dup(&d->j->mem, a->body), &held, &d->why) != ERR_OK ||
+    if (json_parse(&d->work, arena_dup(&d->work, a->body), &held, &d->why) != ERR_OK ||
         !slice_eq(fhir_type(held), st->type)) {
         (void)err_set(&d->why, ERR_FHIR, "%.*s: the service returned something else when it was read",
                       (int)st->type.len, st->type.ptr);
         return VERDICT_MESSAGE;
     }
     st->version = arena_dup(&d->j->mem, etag.len > 0 ? etag : json_text(json_get(held, "meta"), "versionId"));
-    st->sent = fhir_merge(&d->j->mem, held, d->plan->entries[d->at].resource, &changed);
+    st->sent = fhir_merge(&d->work, held, d->plan->entries[d->at].resource, &changed);
     if (changed) return start_write(all, d);
     st->read = false;
     remember(all, d, d->at);
@@ -392,7 +411,7 @@ static verdict find_answered(deliverer *all, delivery *d, const fetch_answer *a)
     json *bundle;
     int found = 0;
 
-    if (json_parse(&d->j->mem, arena_dup(&d->j->mem, a->body), &bundle, &d->why) != ERR_OK) return VERDICT_MESSAGE;
+    if (json_parse(&d->work, arena_dup(&d->work, a->body), &bundle, &d->why) != ERR_OK) return VERDICT_MESSAGE;
     entry = json_get(bundle, "entry");
     for (entry = entry == NULL ? NULL : entry->child; entry != NULL; entry = entry->next) {
         if (!slice_eq(fhir_type(json_get(entry, "resource")), d->plan->entries[d->at].type)) continue;
@@ -405,13 +424,13 @@ static verdict find_answered(deliverer *all, delivery *d, const fetch_answer *a)
         return VERDICT_MESSAGE;
     }
     st->type = d->plan->entries[d->at].type;
-    st->id = fhir_id(resource);
+    st->id = arena_dup(&d->j->mem, fhir_id(resource));
     if (st->id.len == 0) {
         (void)err_set(&d->why, ERR_FHIR, "%.*s: the service found it and gives no id", (int)st->type.len, st->type.ptr);
         return VERDICT_MESSAGE;
     }
     st->find = false;
-    st->version = json_text(json_get(resource, "meta"), "versionId");
+    st->version = arena_dup(&d->j->mem, json_text(json_get(resource, "meta"), "versionId"));
     return all_settled(all, d);
 }
 
@@ -478,7 +497,7 @@ verdict call_answered(deliverer *all, delivery *d, const fetch_answer *a)
     if (a->error != ERR_OK || a->status < 200 || a->status > 299) return failed(all, d, a);
     target_good(d->to);
     switch (d->kind) {
-    case CALL_BUNDLE: v = bundle_answered(all, d, arena_dup(&d->j->mem, a->body)); break;
+    case CALL_BUNDLE: v = bundle_answered(all, d, arena_dup(&d->work, a->body)); break;
     case CALL_SINGLE: v = single_answered(all, d, a); break;
     case CALL_FIND: v = find_answered(all, d, a); break;
     case CALL_READ:

@@ -59,7 +59,8 @@ typedef struct delivery {
     void          (*answered)(void *arg, const fetch_answer *answer);
     call_kind       kind;
     int             at;                  /* the entry of a CALL_SINGLE, _READ or _WRITE */
-    buf             body;
+    arena           work;                /* of its calls: several times what is sent; the job's arena keeps their results */
+    buf             body;                /* in `work` */
     fetch_call     *call;
     int             http_status;
     uint64_t        retry_after_ms;
@@ -81,6 +82,11 @@ struct deliverer {
 
 /* Starts the next call of a delivery. VERDICT_DONE when nothing is left to be called. */
 verdict call_next(deliverer *all, delivery *d);
+
+/* No call is under way, and what was sent is not needed any more: at the end, */
+void call_end(delivery *d);
+/* or where all of it is to be sent again. */
+void call_forget(delivery *d);
 
 /* Takes the answer of the call under way. */
 verdict call_answered(deliverer *all, delivery *d, const fetch_answer *answer);

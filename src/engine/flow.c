@@ -26,7 +26,7 @@ job *job_new(connector *c)
 
 void job_weigh(job *j)
 {
-    size_t now = j->mem.held + sizeof *j;
+    size_t now = j->mem.held + deliver_bytes(j) + sizeof *j;
 
     j->conn->held += now - j->held;
     j->conn->e->held += now - j->held;
@@ -49,6 +49,7 @@ void job_end(job *j)
     if (j->pack_pending) c->old_waiting--;
     program_drop(j->run_program);
     routes_drop(j->run_routes);
+    deliver_free(j);
     arena_free(&j->mem);
     free(j);
 }

@@ -88,6 +88,7 @@ static void trial_end(trial *t)
 {
     int closed = 0;
 
+    arena_free(&t->d.work);
     arena_free(&t->j.mem);
     written_free(&t->all.memory);
     fetch_close(t->e.http, on_closed, &closed);
@@ -101,6 +102,7 @@ static void message(trial *t, size_t count, const char *const *resources, bool o
     target *to = t->d.to;
     bool transactions = t->to.transactions;
 
+    arena_free(&t->d.work);
     arena_free(&t->j.mem);
     memset(&t->j, 0, sizeof t->j);
     memset(&t->d, 0, sizeof t->d);
