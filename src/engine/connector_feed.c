@@ -167,8 +167,8 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
     }
     if (rows < page(c) || last > c->asked_floor) last = c->asked_floor;
     if (last > c->heard_behind) last = c->heard_behind;
-    /* All there are wait for one on its way: asked again when it is there. */
-    if (last <= c->fed_seq && !any && c->heard_behind == INT64_MAX) return;
+    /* A full page that waits for one on its way: asked again when it is there. */
+    if (rows == page(c) && last <= c->fed_seq && !any && c->heard_behind == INT64_MAX) return;
     if (last > c->fed_seq) c->fed_seq = last;
     connector_feed(c);
 }

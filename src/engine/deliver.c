@@ -155,6 +155,7 @@ static void delivery_follow(deliverer *all, delivery *d, verdict v)
     case VERDICT_HELD:                   /* the others too: node.c holds them until it has renewed */
         d->state = DELIVERY_QUEUED;
         call_forget(d);
+        job_weigh(d->j);
         deliver_hold(all, true);
         target_put_back(d->to, &d->link);
         break;
@@ -167,6 +168,7 @@ static void delivery_follow(deliverer *all, delivery *d, verdict v)
         metric_add(d->to->failed, 1);
         d->state = DELIVERY_QUEUED;
         call_forget(d);
+        job_weigh(d->j);
         target_put_back(d->to, &d->link);
         if (target_fault(d->to, d->retry_after_ms)) {
             log_line(LOG_WARN, "target.unavailable", log_id("target", slice_of(d->to->url)), log_why(&d->why));
@@ -358,6 +360,7 @@ static void on_links(void *arg, err e, const pg_result *results, int count, cons
     if (job_is_orphan(j)) { (void)job_drop(j); return; }
     if (e != ERR_OK) {
         log_line(LOG_WARN, "delivery.links_not_read", log_id("messageId", id_slice(&j->message_id)), log_why(why));
+        j->deliveries = NULL;            /* they are made anew, of what the routes say then */
         if (!all->closing) flow_later(j);
         return;
     }

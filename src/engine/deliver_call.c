@@ -19,7 +19,7 @@ static const slice urn = slice_lit("urn:uuid:");
 
 /* ---- references -------------------------------------------------------------------- */
 
-typedef struct resolving { const delivery *in, *from; } resolving;
+typedef struct resolving { const delivery *in, *from; bool settled; } resolving;     /* `settled`: by answers alone, not by memory */
 
 static void resolve_one(void *arg, slice element, json *reference)
 {
@@ -29,7 +29,7 @@ static void resolve_one(void *arg, slice element, json *reference)
     if (!slice_starts(reference->text, urn)) return;
     for (int i = 0; i < r->from->plan->entry_count; i++) {
         const entry_state *st = &r->from->entries[i];
-        if (st->id.len == 0 || !slice_eq(r->from->plan->entries[i].full_url, reference->text)) continue;
+        if (st->id.len == 0 || (r->settled && !st->done) || !slice_eq(r->from->plan->entries[i].full_url, reference->text)) continue;
         reference->text = r->in->to == r->from->to
             ? arena_printf(&r->in->j->mem, "%.*s/%.*s", (int)st->type.len, st->type.ptr, (int)st->id.len, st->id.ptr)
             : arena_printf(&r->in->j->mem, "%s/%.*s/%.*s", r->from->to->url, (int)st->type.len, st->type.ptr,
@@ -41,9 +41,9 @@ static void resolve_one(void *arg, slice element, json *reference)
 void call_resolve(delivery *in, const delivery *from)
 {
     for (int i = 0; i < in->plan->entry_count; i++) {
-        fhir_references(in->plan->entries[i].resource, resolve_one, &(resolving){ in, from });
+        fhir_references(in->plan->entries[i].resource, resolve_one, &(resolving){ in, from, true });
         if (in == from && in->entries[i].sent != NULL && in->entries[i].sent != in->plan->entries[i].resource)
-            fhir_references(in->entries[i].sent, resolve_one, &(resolving){ in, from });
+            fhir_references(in->entries[i].sent, resolve_one, &(resolving){ in, from, true });
     }
 }
 
@@ -137,7 +137,7 @@ static json *referring(delivery *d, const json *resource)
 {
     json *copy = json_copy(&d->work, resource);
 
-    fhir_references(copy, resolve_one, &(resolving){ d, d });
+    fhir_references(copy, resolve_one, &(resolving){ d, d, false });
     return copy;
 }
 

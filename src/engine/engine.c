@@ -132,6 +132,7 @@ static void on_ears_ready(void *arg, bool ready, const err_info *why)
     list_each(l, &e->connector_list) {
         connector *c = container_of(l, connector, link);
         connector_load_routes(c);
+        c->writer_count = 0;             /* the sequence may have gone back: what they stored is among what is read */
         connector_reread(c);
         released_look(c);
     }

@@ -80,6 +80,7 @@ def hangs(x):
     for name in ("deliver.before_send", "fetch.connected"):
         tenant = name.partition(".")[0]
         port = one_at_a_time(s, x.pg, service, tenant)
+        service.be(tenant, 0.2)          # all are acknowledged before it hangs
         first = s.engine(INTEROP_FAILPOINT=f"{name}:5:hang")
         wait_for("its listener", lambda port=port: listening(port))
         with s.mllp(port) as client:
@@ -87,6 +88,7 @@ def hangs(x):
                 client.send(frame(adt(f"{tenant}-{n}")))
                 client.receive()
             wait_for(f"it to hang at {name}", first.holds)
+            service.be(tenant, "pass")
             s.equal(len(service.seen(tenant)), 4, f"it hangs at {name}, the 5. time it comes there")
             second = s.engine()
             try:

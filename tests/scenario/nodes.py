@@ -112,7 +112,9 @@ def late_word(x):
             break
     (first, one), (_, two) = senders.items()
     told = pg.value("select pg_get_functiondef('interop_handover'::regproc)")
-    pg.psql(told.replace("= ANY (elsewhere);\n    RETURN", f"= ANY (elsewhere) AND me <> '{first}';\n    RETURN"))
+    silent = told.replace("= ANY (elsewhere);\n    RETURN", f"= ANY (elsewhere) AND me <> '{first}';\n    RETURN")
+    s.check(silent != told, f"{first} stores without a word")
+    pg.psql(silent)
     lock = subprocess.Popen(["psql", pg.owner_url, "-XAtq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     lock.stdin.write(f"begin; select 1 from interop_handovers where connector_id = '{connector}' and writer = '{first}' for update;\n")
     lock.stdin.flush()
