@@ -106,7 +106,7 @@ void connector_heard(connector *c, slice writer_name, int64_t base)
     if (c->epoch == 0 || known >= base) return;          /* who takes it reads everything */
     if (h == NULL) h = writer_add(c, writer_name);
     h->base = base;
-    if (c->e->in != NULL) ingest_begin_behind(c->e->in, base + BATCH_END);
+    ingest_begin_behind(c->e->in, base + BATCH_END);
     connector_missed_behind(c, end_of(known));
 }
 

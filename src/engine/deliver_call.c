@@ -252,7 +252,6 @@ static verdict start_single(deliverer *all, delivery *d)
           e.if_match.len > 0 || e.if_none_exist.len > 0 ? 1 : 0);
 }
 
-/* What was sent is needed until the last of its entries is settled. */
 void call_forget(delivery *d)
 {
     for (int i = 0; i < d->plan->entry_count; i++)

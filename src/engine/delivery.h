@@ -83,9 +83,9 @@ struct deliverer {
 /* Starts the next call of a delivery. VERDICT_DONE when nothing is left to be called. */
 verdict call_next(deliverer *all, delivery *d);
 
-/* No call is under way, and what was sent is not needed any more: at the end, */
+/* Gives `work` back; no call may be under way. The latter only where all is to be sent again: once an entry
+ * is done, what was sent is needed until the end. */
 void call_end(delivery *d);
-/* or where all of it is to be sent again. */
 void call_forget(delivery *d);
 
 /* Takes the answer of the call under way. */
