@@ -1,5 +1,5 @@
-/* base/arena.c -- a chain of blocks, each twice as large as the one before up
- * to a bound, so that small jobs cost one block and large ones few.
+/* base/arena.c -- a chain of blocks, each a quarter to a half of all before it up to
+ * a bound, so that small jobs cost one block and large ones few, and little stays empty.
  *
  * Blocks of these sizes come from a store that all threads share, and go back there:
  * jobs are filled by one thread and freed by another, thousands a second, which
@@ -109,9 +109,9 @@ static void use_block(arena *a, arena_block *block)
 
 static void add_block(arena *a, size_t room)
 {
-    size_t size = a->block == NULL ? FIRST_BLOCK : a->block->size * 2;
+    size_t size = FIRST_BLOCK;
 
-    if (size > LARGEST_GROWTH) size = LARGEST_GROWTH;
+    while (size < LARGEST_GROWTH && size * 4 <= a->held) size *= 2;
     if (size < room + HEADER) size = room + HEADER;
     arena_block *block = block_new(size);
     block->older = a->block;

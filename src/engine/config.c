@@ -38,6 +38,8 @@ static const key keys[] = {
     { "log", KIND_LOG, AT(log_text), "json", 0, 0, "json or text" },
     { "log_level", KIND_LEVEL, AT(log_least), "info", 0, 0, "debug, info, warn or error" },
     { "transform_threads", KIND_INT, AT(transform_threads), CORES, 1, 64, "threads that run scripts" },
+    { "script_bytes", KIND_SIZE, AT(script_bytes), "128MiB", 1 << 20, INT64_C(1) << 40,
+      "most bytes that a thread's Lua states keep between runs" },
     { "ingest_connections", KIND_INT, AT(ingest_connections), "2", 1, 16, "database connections that store messages" },
     { "result_connections", KIND_INT, AT(result_connections), "1", 1, 16, "database connections that store results" },
     { "memory_messages", KIND_INT, AT(memory_messages), "20000", 100, 10000000, "most messages held in memory" },

@@ -21,6 +21,7 @@ typedef struct config {
     bool        log_text;                /* `log`: text instead of JSON */
     log_level   log_least;               /* `log_level` */
     int64_t     transform_threads;
+    int64_t     script_bytes;            /* that the Lua states of one of them may keep between runs */
     int64_t     ingest_connections, result_connections;
     int64_t     memory_messages, memory_bytes;   /* most that the engine holds in memory */
     int64_t     lane_messages;           /* the same for one connector */

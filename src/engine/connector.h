@@ -58,9 +58,12 @@ struct connector {
 
     lanes       lanes;                   /* transforming */
     list        jobs;
-    size_t      job_count, held;         /* jobs in memory, their bytes */
+    size_t      job_count;               /* jobs in memory */
+    size_t      entered, held;           /* of them those that are stored, and their bytes */
+    size_t      weight;                  /* bytes of one that is transformed, a running mean; 0: not known */
     bool        behind, feeding, told_behind;
     int64_t     asked_epoch;             /* the lease when the database was asked */
+    int         asked_page;              /* messages that it was asked for at most */
     bool        from_start;              /* the next reading begins with the first open message */
     int64_t     fed_seq;                 /* while behind: all open messages up to here were taken */
     int64_t     asked_seq;               /* fed_seq when the database was asked */

@@ -15,24 +15,26 @@
 #include "base/log.h"
 #include "engine/inside.h"
 
-/* ALWAYS: messages that each connector may hold, though others' fill the memory: a dead target
- * of one must not stop another. */
-enum { READ_AT_ONCE = 500, ALWAYS = 16 };
+/* ALWAYS: messages that each connector may hold, whatever they weigh. */
+enum { READ_AT_ONCE = 500, ALWAYS = 4, WEIGHT = 8192 };
 
-/* Messages of one reading; no more than memory may hold. */
-static int page(const connector *c)
-{
-    return c->e->cfg->lane_messages < READ_AT_ONCE ? (int)c->e->cfg->lane_messages : READ_AT_ONCE;
-}
+static size_t less(size_t all, size_t taken) { return all > taken ? all - taken : 0; }
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-bool connector_has_room(const connector *c)
+/* How many messages may enter. What others leave of the memory is anyone's, and as much as half of
+ * it besides is shared out: a dead target of one connector must not stop another. */
+static size_t room(const connector *c)
 {
     const engine *e = c->e;
+    size_t bytes = (size_t)e->cfg->memory_bytes, weight = larger(c->weight, WEIGHT);
+    size_t of_all = smaller(less(bytes, e->held) / weight, less((size_t)e->cfg->memory_messages, e->job_count));
+    size_t own = less(bytes / 2 / larger(e->connectors.count, 1), c->held) / weight;
 
-    if (c->job_count < ALWAYS) return true;
-    return c->job_count < (size_t)e->cfg->lane_messages && e->job_count < (size_t)e->cfg->memory_messages &&
-           e->held < (size_t)e->cfg->memory_bytes;
+    return smaller(larger(larger(of_all, own), less(ALWAYS, c->entered)), less((size_t)e->cfg->lane_messages, c->entered));
 }
+
+bool connector_has_room(const connector *c) { return room(c) > 0; }
 
 static bool can_work(const connector *c)
 {
@@ -159,16 +161,16 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
     }
     if (last > c->highest_read) c->highest_read = last;
     ingest_begin_behind(c->e->in, last);
-    if (rows < page(c) && c->dropped == c->asked_dropped) {
+    if (rows < c->asked_page && c->dropped == c->asked_dropped) {
         if (c->told_behind) log_line(LOG_INFO, "connector.caught_up", log_id("connectorId", id_slice(&c->connector_id)));
         c->told_behind = false;
         c->behind = false;
         return;
     }
-    if (rows < page(c) || last > c->asked_floor) last = c->asked_floor;
+    if (rows < c->asked_page || last > c->asked_floor) last = c->asked_floor;
     if (last > c->heard_behind) last = c->heard_behind;
     /* A full page that waits for one on its way: asked again when it is there. */
-    if (rows == page(c) && last <= c->fed_seq && !any && c->heard_behind == INT64_MAX) return;
+    if (rows == c->asked_page && last <= c->fed_seq && !any && c->heard_behind == INT64_MAX) return;
     if (last > c->fed_seq) c->fed_seq = last;
     connector_feed(c);
 }
@@ -216,7 +218,7 @@ static void on_deliveries(void *arg, err e, const pg_result *results, int count,
         for (int k = i; k < next; k++) add_again(j, r, k);
         flow_again(j, pg_cell(r, i, DLV_PACK));
     }
-    c->deliveries_fed = messages < page(c);
+    c->deliveries_fed = messages < c->asked_page;
     connector_feed(c);
 }
 
@@ -232,21 +234,22 @@ static void read_messages(connector *c)
         const job *j = container_of(l, job, link);
         if (j->indexed && j->seq > c->fed_seq && !j->redelivery && j->state != JOB_DELIVERING) held[count++] = id_slice(&j->message_id);
     }
-    feed_messages(c->e->feed, c->tenant, id_slice(&c->connector_id), c->fed_seq, held, count, page(c), on_messages, c);
+    feed_messages(c->e->feed, c->tenant, id_slice(&c->connector_id), c->fed_seq, held, count, c->asked_page, on_messages, c);
     free(held);
 }
 
 void connector_feed(connector *c)
 {
-    size_t half = (size_t)c->e->cfg->lane_messages / 2;
+    size_t free_room = room(c);
 
-    if (c->feeding || !can_work(c) || !connector_has_room(c)) return;
+    if (c->feeding || !can_work(c) || free_room == 0) return;
     if (c->deliveries_fed && !c->behind) return;
-    if (c->job_count > half) return;     /* read in large pieces */
+    if (c->entered > free_room) return;  /* read in large pieces */
     c->feeding = true;
+    c->asked_page = (int)smaller(free_room, READ_AT_ONCE);
     c->asked_epoch = c->epoch;
     if (!c->deliveries_fed) {
-        feed_deliveries(c->e->feed, c->tenant, id_slice(&c->connector_id), c->delivery_seq, page(c), on_deliveries, c);
+        feed_deliveries(c->e->feed, c->tenant, id_slice(&c->connector_id), c->delivery_seq, c->asked_page, on_deliveries, c);
         return;
     }
     if (c->from_start) c->fed_seq = 0;

@@ -395,7 +395,7 @@ err engine_open(uv_loop_t *loop, const config *cfg, const char *lua_dir, engine 
     e->feed = pg_open(loop, &(pg_options){ .url = cfg->database_url, .application = "interop engine",
                                            .statements = engine_statements(), .ready = on_feed_ready, .arg = e });
     e->http = fetch_open(loop, CONNECTIONS_PER_HOST);
-    e->pool = transform_open(loop, (unsigned)cfg->transform_threads, flow_transformed, e);
+    e->pool = transform_open(loop, (unsigned)cfg->transform_threads, (size_t)cfg->script_bytes, flow_transformed, e);
     e->deliveries = deliver_open(e);
     e->watched = watch_open(e);
     e->node = node_new(e);

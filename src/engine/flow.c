@@ -24,13 +24,25 @@ job *job_new(connector *c)
     return j;
 }
 
-void job_weigh(job *j)
+static void account(job *j, size_t bytes)
 {
-    size_t now = j->mem.held + deliver_bytes(j) + sizeof *j;
+    if (j->indexed) j->conn->held += bytes - j->held;
+    j->conn->e->held += bytes - j->held;
+    j->held = bytes;
+}
 
-    j->conn->held += now - j->held;
-    j->conn->e->held += now - j->held;
-    j->held = now;
+void job_weigh(job *j) { account(j, j->mem.held + deliver_bytes(j) + sizeof *j); }
+
+/* What it will weigh when it is transformed, as the connector's last ones did. */
+static void reserve(job *j)
+{
+    if (j->held < j->conn->weight) account(j, j->conn->weight);
+}
+
+static void learn_weight(const job *j)
+{
+    connector *c = j->conn;
+    c->weight = c->weight == 0 ? j->held : c->weight - c->weight / 16 + j->held / 16;
 }
 
 static void on_timer_closed(uv_handle_t *h) { free(h); }
@@ -40,11 +52,14 @@ void job_end(job *j)
     connector *c = j->conn;
 
     if (j->timer != NULL) uv_close((uv_handle_t *)j->timer, on_timer_closed);
-    if (j->indexed) map_remove(&c->e->jobs, &j->node);
     list_remove(&j->link);
     c->job_count--;
     c->e->job_count--;
-    c->held -= j->held;
+    if (j->indexed) {
+        map_remove(&c->e->jobs, &j->node);
+        c->entered--;
+        c->held -= j->held;
+    }
     c->e->held -= j->held;
     if (j->pack_pending) c->old_waiting--;
     program_drop(j->run_program);
@@ -98,6 +113,9 @@ static void enter(job *j)
 {
     map_add(&j->conn->e->jobs, &j->node, hash_bytes(id_slice(&j->message_id)));
     j->indexed = true;
+    j->conn->entered++;
+    j->conn->held += j->held;
+    reserve(j);
     j->epoch = j->conn->epoch;
     j->state = JOB_QUEUED;
 }
@@ -261,6 +279,7 @@ void flow_transformed(void *arg, job *j)
 
     failpoint("flow.transformed");
     job_weigh(j);
+    learn_weight(j);
     j->state = JOB_QUEUED;
     if (job_is_orphan(j)) { (void)job_drop(j); return; }
     if (e->closing && (j->redelivery || j->run_error == ERR_CLOSED)) { flow_abandon(j); return; }

@@ -83,7 +83,7 @@ typedef struct job {
     size_t      open_deliveries;
     bool        any_dead;                /* a delivery was dead-lettered */
     struct delivery *deliveries;         /* plan.count of them, see deliver.h */
-    size_t      held;                    /* bytes accounted to the connector */
+    size_t      held;                    /* bytes accounted to the engine, and to the connector once `indexed` */
 } job;
 
 /* An empty job of a connector, counted there. Frees with job_end. */

@@ -1,5 +1,4 @@
-/* engine/transform.c -- a run queue for each tenant, a few threads, a bounded set of Lua states
- * on each thread.
+/* engine/transform.c -- a run queue for each tenant, and a few threads.
  *
  * A thread that runs a script is busy until the script ends. A tenant one of whose jobs took
  * longer than a budget (it was spent, and a new state was opened and its pack loaded) is slow
@@ -13,11 +12,13 @@
 #include "base/clock.h"
 #include "base/queue.h"
 #include "engine/connector.h"
+#include "engine/states.h"
 #include "hl7/json.h"
 
-enum { MAX_THREADS = 64, STATES_PER_THREAD = 512 };
+enum { MAX_THREADS = 64 };
 
-#define STATES_BYTES ((size_t)512 << 20) /* that the states of one thread may keep between runs */
+#define PARSED_KEPT  ((size_t)1 << 20)
+#define TURN_NS      10000000u           /* CPU time: opening a state must be worth it */
 #define SLOW_NS      120000000000u       /* since the last job that took too long */
 #define SHARED_NS    60000000000u        /* since the threads served more than one tenant */
 
@@ -32,22 +33,13 @@ typedef struct tenant_queue {
     char     name[];
 } tenant_queue;
 
-/* One Lua state of a thread, for one connector. */
-typedef struct state {
-    list     link;                       /* newest use first */
-    map_node node;
-    program *prog;
-    vm      *lua;
-    size_t   bytes;                      /* that it kept after its last run */
-    id       connector_id;
-} state;
-
 typedef struct worker {
     transform *pool;
     pthread_t  thread;
-    list       states;
-    map        by_connector;
-    size_t     state_count, state_bytes;
+    states     lua;
+    buf        parsed;                   /* scratch */
+    tenant_queue *serves;                /* whose turn it is on this thread */
+    uint64_t   turn_ns;                  /* CPU time that the turn took so far */
 } worker;
 
 struct transform {
@@ -71,95 +63,27 @@ struct transform {
     void           *closed_arg;
 };
 
-/* ---- Lua states ------------------------------------------------------------------ */
-
-static bool same_connector(const map_node *node, const void *key)
-{
-    const state *s = (const state *)(const void *)((const char *)node - offsetof(state, node));
-    return strcmp(s->connector_id.text, key) == 0;
-}
-
-static void state_drop(worker *w, state *s)
-{
-    map_remove(&w->by_connector, &s->node);
-    list_remove(&s->link);
-    w->state_count--;
-    w->state_bytes -= s->bytes;
-    vm_close(s->lua);
-    program_drop(s->prog);
-    free(s);
-}
-
-static state *state_find(worker *w, const char *connector_id)
-{
-    map_node *node = map_find(&w->by_connector, hash_bytes(slice_of(connector_id)), same_connector, connector_id);
-    return node == NULL ? NULL : container_of(node, state, node);
-}
-
-/* The state for a job's program; one for an older program of its connector is closed. */
-static err state_get(worker *w, const job *j, state **out, err_info *why)
-{
-    const char *connector_id = connector_id_of(j->conn)->text;
-    state *s = state_find(w, connector_id);
-    vm *lua = NULL;
-    err e;
-
-    if (s != NULL && s->prog != j->run_program) { state_drop(w, s); s = NULL; }
-    if (s == NULL) {
-        e = vm_open(j->run_program->pack, &j->run_program->scope, &j->run_program->limits, &lua, why);
-        if (e != ERR_OK) return e;
-        if (w->state_count == STATES_PER_THREAD) state_drop(w, container_of(w->states.prev, state, link));
-        s = mem_zalloc(sizeof *s);
-        s->prog = program_keep(j->run_program);
-        s->lua = lua;
-        s->connector_id = *connector_id_of(j->conn);
-        list_init(&s->link);
-        map_add(&w->by_connector, &s->node, hash_bytes(slice_of(connector_id)));
-        w->state_count++;
-    }
-    list_remove(&s->link);
-    list_push_front(&w->states, &s->link);
-    *out = s;
-    return ERR_OK;
-}
-
-/* What a state keeps is its pack's choice: where all together is too much, the largest goes. */
-static void state_weigh(worker *w, state *s)
-{
-    w->state_bytes -= s->bytes;
-    s->bytes = vm_memory(s->lua);
-    w->state_bytes += s->bytes;
-    while (w->state_bytes > STATES_BYTES) {
-        list_each(l, &w->states) {
-            state *other = container_of(l, state, link);
-            if (other->bytes > s->bytes) s = other;
-        }
-        state_drop(w, s);
-        if (w->state_count == 0) return;
-        s = container_of(w->states.next, state, link);
-    }
-}
-
 /* ---- one job --------------------------------------------------------------------- */
 
 static err job_run(worker *w, job *j)
 {
     vm_input input = { j->msg, id_slice(&j->message_id), j->received_us };
     script_result result = { 0 };
-    buf parsed = buf_in(&j->mem);
     state *s;
     err e;
 
     /* A redelivery was stored before; its parsed form stands already. */
     if (!j->redelivery) {
-        hl7_json_write(&parsed, j->msg);
-        j->parsed = buf_slice(&parsed);
+        hl7_json_write(&w->parsed, j->msg);
+        j->parsed = arena_dup(&j->mem, buf_slice(&w->parsed));
+        if (w->parsed.cap > PARSED_KEPT) buf_free(&w->parsed);
+        else buf_clear(&w->parsed);
     }
-    e = state_get(w, j, &s, &j->run_why);
+    e = states_get(&w->lua, j->run_program, &s, &j->run_why);
     if (e != ERR_OK) return e;
     e = vm_transform(s->lua, &input, &j->mem, &result, &j->run_why);
-    if (e == ERR_BUDGET) state_drop(w, s);
-    else state_weigh(w, s);
+    if (e == ERR_BUDGET) states_drop(&w->lua, s);
+    else states_weigh(&w->lua, s);
     if (e != ERR_OK) return e;
     if (result.refused)
         return err_set(&j->run_why, ERR_REFUSED, "refused by the script: %.*s", (int)result.reason.len, result.reason.ptr);
@@ -193,12 +117,25 @@ static tenant_queue *least_used(transform *t)
     return best;
 }
 
-static job *take_job(transform *t, tenant_queue **from, bool *slow)
+/* Its turn goes on for a while: a thousand tenants one message each by turns would open a state for each. */
+static tenant_queue *next_served(worker *w)
 {
+    transform *t = w->pool;
+    tenant_queue *q = w->serves;
+
+    if (q != NULL && !list_empty(&q->jobs) && w->turn_ns < TURN_NS && !is_slow(t, q)) return q;
+    w->turn_ns = 0;
+    w->serves = least_used(t);
+    return w->serves;
+}
+
+static job *take_job(worker *w, tenant_queue **from, bool *slow)
+{
+    transform *t = w->pool;
     tenant_queue *q;
     job *j;
 
-    while ((q = least_used(t)) == NULL) {
+    while ((q = next_served(w)) == NULL) {
         if (t->closing) return NULL;
         (void)pthread_cond_wait(&t->filled, &t->lock);
     }
@@ -234,20 +171,21 @@ static void *worker_main(void *arg)
     job *j;
 
     (void)pthread_mutex_lock(&t->lock);
-    while ((j = take_job(t, &from, &slow)) != NULL) {
+    while ((j = take_job(w, &from, &slow)) != NULL) {
         uint64_t before = clock_cpu_ns(), used, budget;
 
         (void)pthread_mutex_unlock(&t->lock);
         budget = j->run_program->limits.cpu_ns;
         j->run_error = job_run(w, j);
         used = clock_cpu_ns() - before;
+        w->turn_ns += used;
         if (queue_put(&t->ended, &j->run_link)) (void)uv_async_send(&t->wake);
         (void)pthread_mutex_lock(&t->lock);
         job_ended(t, from, slow, used, budget);
     }
     (void)pthread_mutex_unlock(&t->lock);
-    while (!list_empty(&w->states)) state_drop(w, container_of(w->states.next, state, link));
-    map_free(&w->by_connector);
+    states_fini(&w->lua);
+    buf_free(&w->parsed);
     return NULL;
 }
 
@@ -326,7 +264,7 @@ void transform_stop(transform *t)
 
 /* ---- life ----------------------------------------------------------------------------- */
 
-transform *transform_open(uv_loop_t *loop, unsigned threads, void (*done)(void *arg, job *j), void *arg)
+transform *transform_open(uv_loop_t *loop, unsigned threads, size_t states_most, void (*done)(void *arg, job *j), void *arg)
 {
     transform *t = mem_zalloc(sizeof *t);
     static const int loops[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD };
@@ -345,7 +283,7 @@ transform *transform_open(uv_loop_t *loop, unsigned threads, void (*done)(void *
     (void)pthread_sigmask(SIG_BLOCK, &all, &before);
     for (unsigned i = 0; i < t->count; i++) {
         t->workers[i].pool = t;
-        list_init(&t->workers[i].states);
+        states_init(&t->workers[i].lua, states_most);
         if (pthread_create(&t->workers[i].thread, NULL, worker_main, &t->workers[i]) != 0)
             die("pthread_create failed");
     }

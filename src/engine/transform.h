@@ -2,7 +2,7 @@
  * them back to it; nothing else is shared.
  *
  * Tenants share the threads by the CPU time that they used: whose jobs used least so
- * far goes next, so that a tenant with heavy scripts waits for itself. */
+ * far goes next, for 10 ms, so that a tenant with heavy scripts waits for itself. */
 #ifndef ENGINE_TRANSFORM_H
 #define ENGINE_TRANSFORM_H
 
@@ -10,8 +10,9 @@
 
 typedef struct transform transform;
 
-/* `done` gets each job back on the loop's thread: run_error, run_why, parsed and plan are set. */
-transform *transform_open(uv_loop_t *loop, unsigned threads, void (*done)(void *arg, job *j), void *arg);
+/* `done` gets each job back on the loop's thread: run_error, run_why, parsed and plan are set.
+ * `states_most`: bytes that the Lua states of one thread may keep between runs. */
+transform *transform_open(uv_loop_t *loop, unsigned threads, size_t states_most, void (*done)(void *arg, job *j), void *arg);
 
 /* The job has run_program and run_routes; it is the pool's until `done`. */
 void transform_put(transform *t, job *j);

@@ -16,10 +16,10 @@
 #define HEAP_ASAN 1
 #endif
 
-#define SLAB_ALIGN ((size_t)16 << 10)
+#define SLAB_ALIGN ((size_t)8 << 10)
 /* The rest is where malloc keeps its own header of the slab behind. */
 #define SLAB_SIZE (SLAB_ALIGN - 16)
-#define EMPTY_KEPT 64
+#define EMPTY_KEPT 128
 
 typedef struct block { struct block *next; } block;
 
@@ -32,7 +32,19 @@ struct slab {
 
 #define HEADER ((sizeof(slab) + 15) & ~(size_t)15)
 
-static inline size_t class_of(size_t size) { return (size - 1) / 16; }
+/* 16, 32, … 128 bytes; 160, 192, 224, 256; 320, 384, 448, 512: a class with few blocks takes a
+ * whole slab, so there are not too many of them. */
+static inline size_t class_of(size_t size)
+{
+    size_t n = (size - 1) / 16;
+
+    return n < 8 ? n : n < 16 ? 4 + n / 2 : 8 + n / 4;
+}
+
+static inline size_t class_size(size_t class)
+{
+    return class < 8 ? 16 * (class + 1) : class < 12 ? 32 * (class - 3) : 64 * (class - 7);
+}
 
 static inline bool is_small(size_t size)
 {
@@ -101,7 +113,7 @@ static void slab_empty(heap *h, slab *s)
 
 static void *small_alloc(heap *h, size_t want)
 {
-    size_t class = class_of(want), size = (class + 1) * 16;
+    size_t class = class_of(want), size = class_size(class);
     slab *s = h->open[class];
     void *ptr;
 
@@ -131,7 +143,7 @@ static void small_free(heap *h, void *ptr, size_t old)
     slab *s = slab_of(ptr);
     block *b = ptr;
 
-    if (is_full(s, (class + 1) * 16)) link_open(h, s, class);
+    if (is_full(s, class_size(class))) link_open(h, s, class);
     b->next = s->given_back;
     s->given_back = b;
     if (--s->live == 0) {
@@ -160,6 +172,7 @@ void *heap_alloc(void *ud, void *ptr, size_t old, size_t want)
     if (ptr == NULL) old = 0;            /* then `old` is a type tag */
     if (want == 0) {
         h->used -= old;
+        if (!is_small(old)) h->large -= old;
         if (ptr != NULL && is_small(old)) small_free(h, ptr, old);
         else free(ptr);
         return NULL;
@@ -168,15 +181,23 @@ void *heap_alloc(void *ud, void *ptr, size_t old, size_t want)
     if (ptr == NULL) out = is_small(want) ? small_alloc(h, want) : malloc(want);
     else if (is_small(old) || is_small(want)) out = move(h, ptr, old, want);
     else out = realloc(ptr, want);
-    if (out != NULL) h->used = h->used - old + want;
+    if (out == NULL) return NULL;
+    h->used = h->used - old + want;
+    h->large = h->large - (is_small(old) ? 0 : old) + (is_small(want) ? 0 : want);
     return out;
 }
 
-void heap_close(heap *h)
+size_t heap_held(const heap *h) { return h->slabbed + h->large; }
+
+void heap_trim(heap *h)
 {
     for (slab *s = h->empty, *next; s != NULL; s = next) {
         next = s->next;
         free(s);
+        h->slabbed -= SLAB_ALIGN;
     }
     h->empty = NULL;
+    h->empty_count = 0;
 }
+
+void heap_close(heap *h) { heap_trim(h); }

@@ -9,7 +9,7 @@
 #include "base/base.h"
 
 #define HEAP_SMALL_MAX 512
-#define HEAP_CLASSES (HEAP_SMALL_MAX / 16)
+#define HEAP_CLASSES 16
 
 typedef struct slab slab;
 
@@ -17,6 +17,7 @@ typedef struct heap {
     size_t limit;                        /* of `used` */
     size_t used;                         /* bytes that Lua holds */
     size_t slabbed;                      /* bytes of all slabs */
+    size_t large;                        /* bytes that Lua holds outside of them */
     slab  *open[HEAP_CLASSES];           /* those of each class that have room */
     slab  *empty;
     size_t empty_count;
@@ -24,6 +25,12 @@ typedef struct heap {
 
 /* A lua_Alloc; `ud` is the heap. NULL when the limit would be passed. */
 void *heap_alloc(void *ud, void *ptr, size_t old, size_t want);
+
+/* What it takes from malloc: more than `used` by what is free in slabs. */
+size_t heap_held(const heap *h);
+
+/* Gives empty slabs back. */
+void heap_trim(heap *h);
 
 /* When Lua has given everything back. */
 void heap_close(heap *h);

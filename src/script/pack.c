@@ -3,20 +3,21 @@
  *
  * A layer is one pack of the archive: the pack itself, then what it uses, each
  * followed by what that uses; last the library, which has modules and tables but
- * no handlers. Whatever is looked for is taken from the first layer that has it. */
+ * no handlers. Whatever is looked for is taken from the first layer that has it.
+ *
+ * A thousand connectors may run one pack: what is open is shared by all. */
 #include "script/pack.h"
 
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "crypt/digest.h"
 #include "hl7/head.h"
 #include "script/manifest.h"
 #include "script/pack_inside.h"
 
 #define LAYERS_MAX 16
-
-typedef struct entry { slice path, text; } entry;
 
 typedef struct layer {
     slice          name;                 /* empty: the library */
@@ -26,11 +27,13 @@ typedef struct layer {
 } layer;
 
 struct pack {
-    atomic_size_t refs;
+    size_t        refs;                  /* under opened.lock, as is `node` */
+    map_node      node;                  /* in opened.by_digest, when it is complete */
+    bool          shared;
     arena         mem;
     slice         archive;
     char          digest[SHA256_HEX + 1];
-    entry        *files;                 /* sorted by path; paths end with NUL */
+    pack_entry   *files;                 /* sorted by path */
     size_t        file_count;
     layer         layers[LAYERS_MAX];
     size_t        layer_count;
@@ -43,15 +46,19 @@ struct pack {
 
 static int by_path(const void *a, const void *b)
 {
-    return slice_cmp(((const entry *)a)->path, ((const entry *)b)->path);
+    return slice_cmp(((const pack_entry *)a)->path, ((const pack_entry *)b)->path);
+}
+
+static pack_entry *find(const pack *p, slice path)
+{
+    pack_entry key = { .path = path };
+
+    return p->file_count == 0 ? NULL : bsearch(&key, p->files, p->file_count, sizeof key, by_path);
 }
 
 static slice find_file(const pack *p, slice path)
 {
-    entry key = { .path = path };
-    const entry *f = p->file_count == 0 ? NULL
-                         : bsearch(&key, p->files, p->file_count, sizeof key, by_path);
-
+    const pack_entry *f = find(p, path);
     return f == NULL ? SLICE_NONE : f->text;
 }
 
@@ -64,11 +71,11 @@ static err read_files(pack *p, err_info *why)
     err e = json_parse(&p->mem, p->archive, &v, why);
     if (e != ERR_OK) return err_prefix(why, "pack archive");
     if (!json_is(v, JSON_OBJECT)) return err_set(why, ERR_SCRIPT, "pack archive: not an object");
-    p->files = arena_array(&p->mem, entry, v->count + 1);
+    p->files = arena_array(&p->mem, pack_entry, v->count + 1);
     for (const json *f = v->child; f != NULL; f = f->next) {
         if (!json_is(f, JSON_STRING))
             return err_set(why, ERR_SCRIPT, "pack archive: '%.*s' is no text", (int)f->key.len, f->key.ptr);
-        p->files[p->file_count++] = (entry){ arena_dup(&p->mem, f->key), f->text };
+        p->files[p->file_count++] = (pack_entry){ .path = arena_dup(&p->mem, f->key), .text = f->text };
     }
     if (p->file_count > 1) qsort(p->files, p->file_count, sizeof *p->files, by_path);
     return ERR_OK;
@@ -124,7 +131,7 @@ static err read_tables(pack *p, layer *l, err_info *why)
 {
     l->tables.tables = arena_array(&p->mem, code_table, p->file_count);
     for (size_t i = 0; i < p->file_count; i++) {
-        const entry *f = &p->files[i];
+        const pack_entry *f = &p->files[i];
         slice name = table_name(f->path, l->prefix);
         if (name.len == 0) continue;
         err e = code_table_read(&p->mem, name, f->text, &l->tables.tables[l->tables.count], why);
@@ -137,7 +144,6 @@ static err read_tables(pack *p, layer *l, err_info *why)
 static err read_handlers(pack *p, err_info *why)
 {
     size_t total = 0;
-    slice path, text;
 
     for (size_t i = 0; i < p->layer_count; i++) total += p->layers[i].manifest.handler_count;
     p->handlers = arena_array(&p->mem, pack_handler, total);
@@ -146,7 +152,7 @@ static err read_handlers(pack *p, err_info *why)
         const layer *l = &p->layers[i];
         for (size_t k = 0; k < l->manifest.handler_count; k++) {
             const manifest_handler *h = &l->manifest.handlers[k];
-            if (!pack_module(p, h->module, &path, &text))
+            if (pack_module(p, h->module) == NULL)
                 return err_set(why, ERR_SCRIPT, "%.*spack.lua: handlers: '%.*s': no module '%.*s'",
                                (int)l->prefix.len, l->prefix.ptr, (int)h->pattern.len, h->pattern.ptr,
                                (int)h->module.len, h->module.ptr);
@@ -157,14 +163,59 @@ static err read_handlers(pack *p, err_info *why)
     return ERR_OK;
 }
 
-static err open_pack(pack *p, const char *expected, err_info *why)
+/* ---- all that are open ---------------------------------------------------------------- */
+
+static struct {
+    pthread_mutex_t lock;
+    map             by_digest;
+} opened = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static bool same_digest(const map_node *node, const void *key)
 {
-    sha256 sum = sha256_of(p->archive);
+    const pack *p = (const pack *)(const void *)((const char *)node - offsetof(pack, node));
+    return strcmp(p->digest, key) == 0;
+}
+
+static pack *find_opened(const char *digest)
+{
+    map_node *node = map_find(&opened.by_digest, hash_bytes(slice_of(digest)), same_digest, digest);
+    return node == NULL ? NULL : container_of(node, pack, node);
+}
+
+static pack *keep_opened(const char *digest)
+{
+    pack *p;
+
+    (void)pthread_mutex_lock(&opened.lock);
+    p = find_opened(digest);
+    if (p != NULL) p->refs++;
+    (void)pthread_mutex_unlock(&opened.lock);
+    return p;
+}
+
+/* This one is for all from now on, or that one which was opened meanwhile. */
+static pack *share(pack *p)
+{
+    pack *other;
+
+    (void)pthread_mutex_lock(&opened.lock);
+    other = find_opened(p->digest);
+    if (other != NULL) {
+        other->refs++;
+    } else {
+        p->shared = true;
+        map_add(&opened.by_digest, &p->node, hash_bytes(slice_of(p->digest)));
+    }
+    (void)pthread_mutex_unlock(&opened.lock);
+    if (other == NULL) return p;
+    pack_drop(p);
+    return other;
+}
+
+static err open_pack(pack *p, err_info *why)
+{
     err e;
 
-    (void)sha256_hex(&sum, p->digest);
-    if (expected != NULL && strcmp(expected, p->digest) != 0)
-        return err_set(why, ERR_SCRIPT, "pack archive: its digest is another");
     if ((e = read_files(p, why)) != ERR_OK) return e;
     if ((e = add_layer(p, SLICE_NONE, slice_lit(""), why)) != ERR_OK) return e;
     p->layers[p->layer_count++] = (layer){ .prefix = slice_lit("lib/") };
@@ -175,28 +226,46 @@ static err open_pack(pack *p, const char *expected, err_info *why)
 
 err pack_open(slice archive, const char *expected, pack **out, err_info *why)
 {
-    pack *p = mem_zalloc(sizeof *p);
+    sha256 sum = sha256_of(archive);
+    char digest[SHA256_HEX + 1];
+    pack *p;
+    err e;
 
-    atomic_init(&p->refs, 1);
+    (void)sha256_hex(&sum, digest);
+    if (expected != NULL && strcmp(expected, digest) != 0)
+        return err_set(why, ERR_SCRIPT, "pack archive: its digest is another");
+    if ((*out = keep_opened(digest)) != NULL) return ERR_OK;
+    p = mem_zalloc(sizeof *p);
+    p->refs = 1;
+    memcpy(p->digest, digest, sizeof digest);
     p->archive = arena_dup(&p->mem, archive);
-    err e = open_pack(p, expected, why);
-    if (e != ERR_OK) {
+    if ((e = open_pack(p, why)) != ERR_OK) {
         pack_drop(p);
         return e;
     }
-    *out = p;
+    *out = share(p);
     return ERR_OK;
 }
 
 pack *pack_keep(pack *p)
 {
-    (void)atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+    (void)pthread_mutex_lock(&opened.lock);
+    p->refs++;
+    (void)pthread_mutex_unlock(&opened.lock);
     return p;
 }
 
 void pack_drop(pack *p)
 {
-    if (p == NULL || atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) > 1) return;
+    bool last;
+
+    if (p == NULL) return;
+    (void)pthread_mutex_lock(&opened.lock);
+    last = --p->refs == 0;
+    if (last && p->shared) map_remove(&opened.by_digest, &p->node);
+    (void)pthread_mutex_unlock(&opened.lock);
+    if (!last) return;
+    for (size_t i = 0; i < p->file_count; i++) free(atomic_load(&p->files[i].code));
     arena_free(&p->mem);
     free(p);
 }
@@ -224,28 +293,33 @@ const code_table_set *pack_layer_tables(const pack *p, size_t i) { return &p->la
 #define MODULE_PATH_MAX 256
 
 /* "a.b" is a/b.lua, but a file's own name may have dots: packs/x.y/z. */
-bool pack_module(const pack *p, slice name, slice *path, slice *text)
+pack_entry *pack_module(const pack *p, slice name)
 {
-    char file[MODULE_PATH_MAX];
+    char path[MODULE_PATH_MAX];
 
     for (int dots = 0; dots < 2; dots++) {
         for (size_t i = 0; i < p->layer_count; i++) {
             slice prefix = p->layers[i].prefix;
             size_t n = prefix.len + name.len;
-            if (n + 5 > sizeof file) return false;
-            memcpy(file, prefix.ptr, prefix.len);
+            pack_entry *f;
+            if (n + 5 > sizeof path) return NULL;
+            memcpy(path, prefix.ptr, prefix.len);
             for (size_t k = 0; k < name.len; k++)
-                file[prefix.len + k] = dots == 0 && name.ptr[k] == '.' ? '/' : name.ptr[k];
-            memcpy(file + n, ".lua", 5);
-            entry key = { .path = { file, n + 4 } };
-            const entry *f = bsearch(&key, p->files, p->file_count, sizeof key, by_path);
-            if (f == NULL) continue;
-            *path = f->path;
-            *text = f->text;
-            return true;
+                path[prefix.len + k] = dots == 0 && name.ptr[k] == '.' ? '/' : name.ptr[k];
+            memcpy(path + n, ".lua", 5);
+            if ((f = find(p, (slice){ path, n + 4 })) != NULL) return f;
         }
     }
-    return false;
+    return NULL;
+}
+
+void pack_entry_compiled(pack_entry *f, slice code)
+{
+    compiled *made = mem_alloc(sizeof *made + code.len), *none = NULL;
+
+    made->len = code.len;
+    memcpy(made->bytes, code.ptr, code.len);
+    if (!atomic_compare_exchange_strong(&f->code, &none, made)) free(made);
 }
 
 size_t pack_handler_count(const pack *p) { return p->handler_count; }
@@ -322,7 +396,7 @@ err pack_settings(const pack *p, arena *mem, slice given, json **out, err_info *
 
 struct pack_builder {
     arena     *mem;
-    entry *files;
+    pack_entry *files;
     size_t     count, room;
 };
 
@@ -337,12 +411,12 @@ void pack_builder_add(pack_builder *b, slice path, slice text)
 {
     if (b->count == b->room) {
         size_t room = b->room == 0 ? 32 : b->room * 2;
-        entry *files = arena_array(b->mem, entry, room);
+        pack_entry *files = arena_array(b->mem, pack_entry, room);
         if (b->count > 0) memcpy(files, b->files, b->count * sizeof *files);
         b->files = files;
         b->room = room;
     }
-    b->files[b->count++] = (entry){ arena_dup(b->mem, path), arena_dup(b->mem, text) };
+    b->files[b->count++] = (pack_entry){ .path = arena_dup(b->mem, path), .text = arena_dup(b->mem, text) };
 }
 
 slice pack_builder_archive(pack_builder *b)

@@ -2,6 +2,8 @@
 #ifndef SCRIPT_PACK_INSIDE_H
 #define SCRIPT_PACK_INSIDE_H
 
+#include <stdatomic.h>
+
 #include "script/code_table.h"
 #include "script/pack.h"
 
@@ -10,9 +12,19 @@
 size_t pack_layer_count(const pack *p);
 const code_table_set *pack_layer_tables(const pack *p, size_t layer);
 
+typedef struct compiled { size_t len; char bytes[]; } compiled;
+
+typedef struct pack_entry {
+    slice               path, text;      /* both end with NUL */
+    _Atomic(compiled *) code;            /* of a module, as lua_dump wrote it; NULL: not yet */
+} pack_entry;
+
 /* The file of a module: in the pack, in the packs that it uses, in the library.
- * NULL when there is none. `*path` is where, for error texts. */
-must_check bool pack_module(const pack *p, slice name, slice *path, slice *text);
+ * NULL when there is none. */
+pack_entry *pack_module(const pack *p, slice name);
+
+/* Keeps a copy of what its text was compiled to, for the next state that loads it. Any thread. */
+void pack_entry_compiled(pack_entry *f, slice code);
 
 typedef struct pack_handler {
     slice pattern;                       /* "ADT^A01", "ADT^*", "ADT", "*" */

@@ -69,8 +69,7 @@ err vm_open(pack *p, const vm_scope *scope, const vm_limits *limits, vm **out, e
         vm_close(v);
         return e;
     }
-    (void)lua_gc(v->L, LUA_GCCOLLECT);   /* what loading left behind */
-    v->settled = v->heap.used;
+    vm_rest(v);
     *out = v;
     return ERR_OK;
 }
@@ -83,7 +82,15 @@ void vm_close(vm *v)
     pack_drop(p);
 }
 
-size_t vm_memory(const vm *v) { return v->heap.used; }
+size_t vm_memory(const vm *v) { return heap_held(&v->heap) + v->own.held; }
+
+void vm_rest(vm *v)
+{
+    (void)lua_gc(v->L, LUA_GCCOLLECT);
+    heap_trim(&v->heap);
+    v->settled = v->heap.used;
+}
+
 slice vm_trace(const vm *v) { return slice_of(v->trace); }
 
 /* ---- running ----------------------------------------------------------------------------- */

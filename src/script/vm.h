@@ -36,7 +36,8 @@ typedef struct vm_input {
 /* Opens a state and loads the pack's handlers. Keeps the pack. */
 must_check err vm_open(pack *p, const vm_scope *scope, const vm_limits *limits, vm **out, err_info *why);
 void vm_close(vm *v);                    /* NULL allowed */
-size_t vm_memory(const vm *v);
+size_t vm_memory(const vm *v);           /* bytes that it takes from malloc */
+void vm_rest(vm *v);                     /* gives back what runs and loading left behind: a millisecond */
 
 /* Runs the handler for the message's type. The result is in `mem`.
  * ERR_SCRIPT: "adt.lua:12: PID-8: no code for 'Z'"-like text without a field's

@@ -55,6 +55,7 @@ static void test_standards(void **state)
     assert_int_equal(c.log_least, LOG_INFO);
     assert_true(c.transform_threads >= 1 && c.transform_threads <= 64);
     assert_int_equal(c.memory_bytes, 256 << 20);
+    assert_int_equal(c.script_bytes, 128 << 20);
     assert_int_equal(c.drain_ms, 10000);
     assert_int_equal(c.event_window_hours, 72);
     arena_free(&mem);

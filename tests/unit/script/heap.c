@@ -43,6 +43,7 @@ static void blocks_keep_what_they_hold(void **state)
         unsigned char *ptr = heap_alloc(&h, s->ptr, s->ptr == NULL ? 5 : s->size, want);
         expected = expected - s->size + want;
         assert_int_equal(h.used, expected);
+        assert_true(heap_held(&h) >= expected);
         s->ptr = ptr;
         if (want > 0) assert_non_null(ptr);
         if (want > 0 && s->size > 0) check_marks(s, s->size < want ? s->size : want);
@@ -55,6 +56,8 @@ static void blocks_keep_what_they_hold(void **state)
     for (size_t i = 0; i < SLOTS; i++)
         if (slots[i].ptr != NULL) (void)heap_alloc(&h, slots[i].ptr, slots[i].size, 0);
     assert_int_equal(h.used, 0);
+    heap_trim(&h);
+    assert_int_equal(heap_held(&h), 0);
     heap_close(&h);
     free(slots);
 }

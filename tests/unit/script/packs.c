@@ -60,7 +60,7 @@ static void archives(void **state)
     const file files[] = { { "pack.lua", MANIFEST }, MAIN, { "a.lua", "\"\xc3\xa4\n" }, { NULL, NULL } };
     arena mem = { 0 };
     err_info why;
-    pack *p;
+    pack *p, *same;
 
     (void)state;
     slice archive = build_archive(&mem, files);
@@ -74,6 +74,9 @@ static void archives(void **state)
     memcpy(digest, pack_digest(p), 65);
     assert_int_equal(strlen(digest), 64);
     pack_drop(pack_keep(p));
+    assert_int_equal(pack_open(archive, NULL, &same, &why), ERR_OK);
+    assert_ptr_equal(same, p);           /* what is open is not opened again */
+    pack_drop(same);
     pack_drop(p);
     assert_int_equal(pack_open(archive, digest, &p, &why), ERR_OK);
     pack_drop(p);

@@ -180,6 +180,9 @@ static void flat_memory(void **state)
         if (i == 100) before = vm_memory(b.vm);
     }
     assert_true(vm_memory(b.vm) < before + ((size_t)3 << 20));
+    vm_rest(b.vm);
+    assert_true(vm_memory(b.vm) < (size_t)1 << 20);
+    assert_int_equal(bench_run(&b, ADT), ERR_OK);
     bench_close(&b);
 }
 
