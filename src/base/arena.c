@@ -185,6 +185,13 @@ void arena_reset(arena *a)
     arena_block *kept = a->block;
 
     if (kept == NULL) return;
+    if (kept->older != NULL && a->held <= KEPT_AT_RESET) {           /* one that all will fit in, next time */
+        size_t held = a->held, size = FIRST_BLOCK;
+        while (size < held) size *= 2;
+        arena_free(a);
+        add_block(a, size - HEADER);
+        return;
+    }
     if (kept->size > KEPT_AT_RESET) { arena_free(a); return; }
     free_blocks(kept->older);
     kept->older = NULL;

@@ -361,7 +361,7 @@ void connector_tick(connector *c)
     if (c->load_routes_again) connector_load_routes(c);
     if (c->load_pack_again) connector_load_pack(c);
     old_pack_ask(c);
-    connector_feed(c);
+    connector_feed_any(c);
 }
 
 static void on_timer_closed(uv_handle_t *h)
@@ -391,6 +391,7 @@ void connector_free(connector *c)
 {
     list_remove(&c->link);
     map_remove(&c->e->connectors, &c->node);
+    if (c->epoch != 0) c->e->owned--;
     lanes_fini(&c->lanes);
     program_drop(c->prog);
     program_drop(c->old);

@@ -63,7 +63,8 @@ struct connector {
     size_t      weight;                  /* bytes of one that is transformed, a running mean; 0: not known */
     bool        behind, feeding, told_behind;
     int64_t     asked_epoch;             /* the lease when the database was asked */
-    int         asked_page;              /* messages that it was asked for at most */
+    int         asked_page;              /* messages that it was asked for at most, and what they may weigh */
+    size_t      asked_bytes;
     bool        from_start;              /* the next reading begins with the first open message */
     int64_t     fed_seq;                 /* while behind: all open messages up to here were taken */
     int64_t     asked_seq;               /* fed_seq when the database was asked */
@@ -105,6 +106,7 @@ void connector_open_pack(connector *c, slice archive, slice digest, unsigned gen
 
 /* Messages and deliveries may be waiting in the database: reads on as far as memory allows. */
 void connector_feed(connector *c);
+void connector_feed_any(connector *c);   /* though it be a few: what is in memory may wait for long */
 
 /* Reads everything again that is open: notifications may have been missed. */
 void connector_reread(connector *c);

@@ -15,26 +15,48 @@
 #include "base/log.h"
 #include "engine/inside.h"
 
-/* ALWAYS: messages that each connector may hold, whatever they weigh. */
-enum { READ_AT_ONCE = 500, ALWAYS = 4, WEIGHT = 8192 };
+/* ALWAYS: messages that each connector may hold, whatever they weigh. TRIED: of one reading while it is not
+ * known what its messages weigh. */
+enum { READ_AT_ONCE = 500, ALWAYS = 8, TRIED = 16, WEIGHT = 8192 };
 
 static size_t less(size_t all, size_t taken) { return all > taken ? all - taken : 0; }
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-/* How many messages may enter. What others leave of the memory is anyone's, and as much as half of
- * it besides is shared out: a dead target of one connector must not stop another. */
+static size_t weight_of_one(const connector *c) { return larger(c->weight, WEIGHT); }
+
+/* How many messages may enter. What others leave of the memory is anyone's who does not hold twice as many
+ * by now, and as much as half of it besides is shared out among the connectors that run here: a dead target
+ * of one must not stop another. */
 static size_t room(const connector *c)
 {
     const engine *e = c->e;
-    size_t bytes = (size_t)e->cfg->memory_bytes, weight = larger(c->weight, WEIGHT);
-    size_t of_all = smaller(less(bytes, e->held) / weight, less((size_t)e->cfg->memory_messages, e->job_count));
-    size_t own = less(bytes / 2 / larger(e->connectors.count, 1), c->held) / weight;
+    size_t bytes = (size_t)e->cfg->memory_bytes, messages = (size_t)e->cfg->memory_messages, parts = 2 * larger(e->owned, 1);
+    size_t of_all = smaller(less(bytes, e->held + e->asked_bytes) / weight_of_one(c), less(messages, e->job_count + e->asked));
+    size_t own = smaller(less(bytes / parts, c->held) / weight_of_one(c), less(messages / parts, c->entered));
 
+    if (c->entered > 2 * of_all) of_all = 0;
     return smaller(larger(larger(of_all, own), less(ALWAYS, c->entered)), less((size_t)e->cfg->lane_messages, c->entered));
 }
 
 bool connector_has_room(const connector *c) { return room(c) > 0; }
+
+/* While the database is asked, what it may answer takes its room. */
+static void ask_page(connector *c, size_t messages)
+{
+    c->feeding = true;
+    c->asked_page = (int)smaller(messages, c->weight == 0 ? TRIED : READ_AT_ONCE);
+    c->asked_bytes = (size_t)c->asked_page * weight_of_one(c);
+    c->e->asked += (size_t)c->asked_page;
+    c->e->asked_bytes += c->asked_bytes;
+}
+
+static void page_answered(connector *c)
+{
+    c->feeding = false;
+    c->e->asked -= (size_t)c->asked_page;
+    c->e->asked_bytes -= c->asked_bytes;
+}
 
 static bool can_work(const connector *c)
 {
@@ -144,7 +166,7 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
     int rows;
 
     (void)count; (void)sqlstate;
-    c->feeding = false;
+    page_answered(c);
     if (e == ERR_CLOSED || c->closing || c->e->closing) return;
     if (!may_go_on(c, e, why)) return;
     if (c->from_start || c->asked_epoch != c->epoch) { connector_feed(c); return; }
@@ -196,7 +218,7 @@ static void on_deliveries(void *arg, err e, const pg_result *results, int count,
     int rows, messages = 0;
 
     (void)count; (void)sqlstate;
-    c->feeding = false;
+    page_answered(c);
     if (e == ERR_CLOSED || c->closing || c->e->closing) return;
     if (!may_go_on(c, e, why)) return;
     if (c->asked_epoch != c->epoch) { connector_feed(c); return; }
@@ -238,15 +260,11 @@ static void read_messages(connector *c)
     free(held);
 }
 
-void connector_feed(connector *c)
+static void feed(connector *c, size_t messages)
 {
-    size_t free_room = room(c);
-
-    if (c->feeding || !can_work(c) || free_room == 0) return;
+    if (c->feeding || !can_work(c) || messages == 0) return;
     if (c->deliveries_fed && !c->behind) return;
-    if (c->entered > free_room) return;  /* read in large pieces */
-    c->feeding = true;
-    c->asked_page = (int)smaller(free_room, READ_AT_ONCE);
+    ask_page(c, messages);
     c->asked_epoch = c->epoch;
     if (!c->deliveries_fed) {
         feed_deliveries(c->e->feed, c->tenant, id_slice(&c->connector_id), c->delivery_seq, c->asked_page, on_deliveries, c);
@@ -261,6 +279,14 @@ void connector_feed(connector *c)
     connector_heard_ask(c);
     read_messages(c);
 }
+
+void connector_feed(connector *c)
+{
+    size_t free_room = room(c);
+    if (c->entered <= larger(free_room, ALWAYS)) feed(c, free_room);     /* read in large pieces */
+}
+
+void connector_feed_any(connector *c) { feed(c, room(c)); }
 
 void connector_reread(connector *c)
 {

@@ -27,6 +27,7 @@ void connector_own(connector *c, int64_t epoch)
 {
     log_line(LOG_INFO, "connector.owned", log_id("connectorId", id_slice(&c->connector_id)), log_id("name", c->name),
              log_int("epoch", epoch));
+    if (c->epoch == 0) c->e->owned++;
     c->epoch = epoch;
     c->holds = true;
     c->deliveries_fed = c->told_behind = false;
@@ -56,6 +57,7 @@ void connector_lose(connector *c)
     if (c->epoch == 0) return;
     log_line(LOG_INFO, "connector.given_up", log_id("connectorId", id_slice(&c->connector_id)), log_id("name", c->name),
              log_int("epoch", c->epoch), log_int("jobs", (int64_t)c->job_count));
+    c->e->owned--;
     c->epoch = 0;                        /* from here on its jobs are orphans: none begins anything */
     c->holds = false;
     metric_set(c->count.owned, 0);

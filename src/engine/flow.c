@@ -33,10 +33,13 @@ static void account(job *j, size_t bytes)
 
 void job_weigh(job *j) { account(j, j->mem.held + deliver_bytes(j) + sizeof *j); }
 
-/* What it will weigh when it is transformed, as the connector's last ones did. */
+/* What it may weigh when it is transformed, as the connector's last ones did, whose length may have been another. */
 static void reserve(job *j)
 {
-    if (j->held < j->conn->weight) account(j, j->conn->weight);
+    enum { GROWTH = 16 };
+    size_t expected = j->conn->weight < GROWTH * j->held ? j->conn->weight : GROWTH * j->held;
+
+    if (j->held < expected) account(j, expected);
 }
 
 static void learn_weight(const job *j)

@@ -34,6 +34,8 @@ struct engine {
     list          connector_list;
     map           jobs;                  /* by message id */
     size_t        job_count, held;
+    size_t        asked, asked_bytes;    /* messages that readings under way may give, and their bytes */
+    size_t        owned;                 /* connectors that run here */
     size_t        storing;               /* bytes that are not committed yet */
     list          batches;               /* that are not taken to their end, see intake.c */
     list          releasing;             /* what is being ingested from quarantine, see released.c */

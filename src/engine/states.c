@@ -63,8 +63,20 @@ static void measure(states *all, state *s)
     all->bytes += s->bytes;
 }
 
+/* What a state keeps is its pack's choice, and others must not pay for it: the largest, when it is large. */
+static state *outlier(const states *all)
+{
+    state *largest = container_of(all->used.next, state, link);
+
+    list_each(l, &all->used) {
+        state *s = container_of(l, state, link);
+        if (s->bytes > largest->bytes) largest = s;
+    }
+    return largest->bytes > all->most / 8 ? largest : NULL;
+}
+
 /* The one unused for the longest time that has not rested since; NULL: all have. */
-static state *to_rest(const states *all)
+static state *tired(const states *all)
 {
     for (list *l = all->used.prev; l != &all->used; l = l->prev) {
         state *s = container_of(l, state, link);
@@ -73,29 +85,23 @@ static state *to_rest(const states *all)
     return NULL;
 }
 
-/* What a state keeps is its pack's choice: the largest, when it is far larger than the others, who must
- * not pay for it; else the one unused for the longest time. */
-static state *to_drop(const states *all)
-{
-    state *oldest = container_of(all->used.prev, state, link), *largest = oldest;
-    size_t count = 0;
-
-    list_each(l, &all->used) {
-        state *s = container_of(l, state, link);
-        if (s->bytes > largest->bytes) largest = s;
-        count++;
-    }
-    return largest->bytes / 4 > all->bytes / count ? largest : oldest;
-}
-
 void states_weigh(states *all, state *s)
 {
-    s->rested = false;
+    enum { RESTS = 8 };                  /* at most at once: each takes a millisecond */
+    size_t before = s->bytes;
+    state *next;
+
     measure(all, s);
-    while (all->bytes > all->most && (s = to_rest(all)) != NULL) {
-        vm_rest(s->lua);
-        s->rested = true;
-        measure(all, s);
+    if (s->bytes != before) s->rested = false;
+    for (int rests = 0; all->bytes > all->most;) {
+        if ((next = outlier(all)) != NULL) {
+            states_drop(all, next);
+        } else if (rests++ < RESTS && (next = tired(all)) != NULL) {
+            vm_rest(next->lua);
+            next->rested = true;
+            measure(all, next);
+        } else {
+            states_drop(all, container_of(all->used.prev, state, link));
+        }
     }
-    while (all->bytes > all->most) states_drop(all, to_drop(all));
 }

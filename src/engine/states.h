@@ -18,7 +18,7 @@ typedef struct state {
     program *prog;                       /* kept */
     vm      *lua;
     size_t   bytes;                      /* that it kept after its last run */
-    bool     rested;                     /* and what the run left behind is gone */
+    bool     rested;                     /* nothing that a run left behind is in it */
 } state;
 
 void states_init(states *all, size_t most);
@@ -28,7 +28,7 @@ void states_fini(states *all);
  * closed. Errors as of vm_open. It is the callee's, until it is dropped or another is weighed. */
 must_check err states_get(states *all, program *p, state **out, err_info *why);
 
-/* It has run: where all together keep too much, they give up what runs left behind, then some are
+/* It has run: where all together keep too much, they give up what runs left behind, or some are
  * dropped, perhaps this one. */
 void states_weigh(states *all, state *s);
 

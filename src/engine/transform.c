@@ -108,12 +108,15 @@ static tenant_queue *least_used(transform *t)
 {
     bool slow_wait = t->count > 1 && t->slow_running + 1 >= t->count;
     tenant_queue *best = NULL;
+    uint64_t least = 0;
 
     list_each(l, &t->active) {
         tenant_queue *q = container_of(l, tenant_queue, link);
+        uint64_t used = q->used_ns + q->running * TURN_NS;           /* the turn that it has elsewhere */
         if (slow_wait && is_slow(t, q)) continue;
-        if (best == NULL || q->used_ns < best->used_ns) best = q;
+        if (best == NULL || used < least) { best = q; least = used; }
     }
+    if (best != NULL && best->used_ns > t->least_ns) t->least_ns = best->used_ns;
     return best;
 }
 
@@ -141,7 +144,6 @@ static job *take_job(worker *w, tenant_queue **from, bool *slow)
     }
     j = container_of(list_pop(&q->jobs), job, run_link);
     if (list_empty(&q->jobs)) list_remove(&q->link);
-    t->least_ns = q->used_ns;
     q->running++;
     *from = q;
     *slow = is_slow(t, q);

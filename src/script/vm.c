@@ -82,12 +82,13 @@ void vm_close(vm *v)
     pack_drop(p);
 }
 
-size_t vm_memory(const vm *v) { return heap_held(&v->heap) + v->own.held; }
+size_t vm_memory(const vm *v) { return heap_held(&v->heap) + v->own.held + v->scratch.held; }
 
 void vm_rest(vm *v)
 {
     (void)lua_gc(v->L, LUA_GCCOLLECT);
     heap_trim(&v->heap);
+    arena_free(&v->scratch);
     v->settled = v->heap.used;
 }
 
