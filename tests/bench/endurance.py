@@ -10,11 +10,7 @@ from parts import Failed, Flow, Quiet, Sink, all_processed, driven, listening, p
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "scenario"))
 import containment_storm as storm  # noqa: E402
 from harness import frame  # noqa: E402
-from promises_books import adt, pack_folder, shared_out, site  # noqa: E402
-
-OUT_OF_ORDER = """select count(*) from (select processed_at, max(processed_at) over (partition by tenant_id, substring(raw_payload from
-    'PID[|]1[|][|]([^^]+)') order by seq rows between unbounded preceding and 1 preceding) as before
-    from hl7_messages) m where processed_at < before"""
+from promises_books import OUT_OF_ORDER, adt, pack_folder, shared_out, site, to  # noqa: E402
 
 
 def minutes(bench, standard):
@@ -55,11 +51,6 @@ def soak(bench):
         bench.figure("soak", "rss_mb_most", max(tenths[5:]), "MB", max(tenths[:5]),
                      f"in the first half; by tenths {', '.join(f'{mb:.0f}' for mb in tenths)}")
         engine.stop()
-
-
-def to(service):
-    return (f'return function(msg, out) out:put({{ resourceType = "Patient", identifier = {{ {{ system = "urn:mrn", value = '
-            f'msg:get "PID-3.1" }} }} }}, {{ to = "{service}" }}) end\n')
 
 
 def outage(bench):

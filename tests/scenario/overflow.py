@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """More comes in than memory may hold: what is stored waits in the database and is read back,
 while more is stored on several connections whose commits overtake each other. None is
-passed over, none is done twice, and each sender's messages keep their order."""
+passed over, none is done twice, and each sender's messages keep their order. Nor do those whose
+services are dead take the memory that others need."""
 import threading
 import time
 
-from harness import SANITIZED, Scenario, wait_for
-from promises_books import Load, check_books, settled, site
+from harness import SANITIZED, Scenario, free_port, wait_for
+from promises_books import OUT_OF_ORDER, Load, check_books, pack_folder, settled, site, to
 
 MESSAGES = 60 if SANITIZED else 300      # of each connection
 BURSTS = 14
+TENANTS = 10
 
 # Some transactions take longer between drawing their place and their commit.
 SLOW_COMMITS = """
@@ -46,7 +48,52 @@ class Watch(threading.Thread):
         return self.behind
 
 
+def others_memory(s):
+    """Tenants whose service is dead bring more than memory holds; another must not notice."""
+    pg = s.postgres()
+    s.interop("migrate")
+    port = free_port()
+    dead, well = f"http://127.0.0.1:{port}/fhir", s.fhir_demo()
+    ports = {}
+    pack = pack_folder(s, "there", to("there"))
+    for tenant in (*(f"dead-{n}" for n in range(TENANTS)), "well"):
+        pg.psql("insert into fhir_services (id, tenant_id, name, url) values "
+                f"('SVC_{tenant}', '{tenant}', 'there', '{well if tenant == 'well' else dead}')")
+        ports[tenant] = site(s, pg, None, tenant, None, "adt", "--pack", pack)
+    s.env["INTEROP_MEMORY_BYTES"] = "16MiB"
+    engine = s.engine()
+
+    def done(tenant):
+        return pg.value(f"select count(*) n from hl7_messages where tenant_id like '{tenant}' and processing_status = 'processed'")
+
+    waiting = 0
+    for n in range(TENANTS):
+        load = Load(ports[f"dead-{n}"], f"D{n}x", connections=4, patients=MESSAGES, messages=MESSAGES // 3)
+        load.finish(s)
+        waiting += load.total
+    held, most = engine.metric("interop_messages_in_memory"), 1.5 * (16 << 20) / 8192 + 8 * (TENANTS + 1)
+    s.check(held < most, f"of {waiting} messages that wait, memory holds what it may ({held:.0f})")
+    loads = [Load(ports["well"], "W", connections=6, patients=4, messages=20)]
+    loads[0].finish(s)
+    wait_for("the other tenant's messages to be delivered", lambda: done("well") == 120)
+    engine.stop()
+    engine = s.engine()
+    loads.append(Load(ports["well"], "X", connections=6, patients=4, messages=20))
+    loads[1].finish(s)
+    wait_for("them to be after a restart, too", lambda: done("well") == 240)
+    time.sleep(2)                        # more is read when a second has passed
+    held = engine.metric("interop_messages_in_memory")
+    s.check(held < most, f"memory holds no more than before ({held:.0f})")
+    s.equal(done("dead-%"), 0, "nothing went to the dead service")
+    s.fhir_demo(port=port)
+    wait_for("all to be delivered when it is back", lambda: done("dead-%") == waiting, 120, 0.2)
+    s.equal(pg.value(OUT_OF_ORDER), 0, "in order")
+    engine.stop()
+
+
 def main():
+    with Scenario("overflow_memory") as s:
+        others_memory(s)
     with Scenario("overflow") as s:
         pg = s.postgres()
         nats = s.nats()

@@ -11,6 +11,11 @@ from harness import END, PATIENCE, TSAN, Ack, Failed, frame, http, wait_for
 
 PACK = "lua/packs/v2-to-fhir"
 
+# Messages that were done before one of the same patient that came earlier.
+OUT_OF_ORDER = """select count(*) n from (select processed_at, max(processed_at) over (partition by tenant_id, substring(raw_payload from
+    'PID[|]1[|][|]([^^]+)') order by seq rows between unbounded preceding and 1 preceding) as before
+    from hl7_messages) m where processed_at < before"""
+
 
 def pack_folder(s, name, body):
     """A pack whose one handler is `body`, for everything."""
@@ -20,6 +25,12 @@ def pack_folder(s, name, body):
         with open(os.path.join(folder, file), "w", encoding="utf-8") as out:
             out.write(text)
     return folder
+
+
+def to(service):
+    """A handler that sends a Patient to the service of this name."""
+    return (f'return function(msg, out) out:put({{ resourceType = "Patient", identifier = {{ {{ system = "urn:mrn", value = '
+            f'msg:get "PID-3.1" }} }} }}, {{ to = "{service}" }}) end\n')
 
 
 def adt(control_id, mrn="4711", family="Hartmann", event="A08", when="20260418093012", app="ADTNORTH",
