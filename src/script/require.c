@@ -2,6 +2,8 @@
  *
  * "modules" in the registry holds them by name and by file: a base pack's module
  * is the same one whether it is named shortly or in full. */
+#include <stdlib.h>
+
 #include "script/pack_inside.h"
 #include "script/state.h"
 
@@ -33,6 +35,13 @@ static void load_file(lua_State *L, pack_entry *f)
     lua_remove(L, -2);
 }
 
+static _Noreturn void no_module(lua_State *L, slice name)
+{
+    lua_pushlstring(L, name.ptr, name.len);
+    (void)luaL_error(L, "no module '%s' in the pack, in what it uses or in the library", lua_tostring(L, -1));
+    abort();                             /* it raised */
+}
+
 void require_push(lua_State *L, slice name)
 {
     vm *v = vm_of(L);
@@ -44,11 +53,7 @@ void require_push(lua_State *L, slice name)
     lua_pushlstring(L, name.ptr, name.len);
     if (lua_rawget(L, base + 1) == LUA_TNIL) {
         if (v->pack != NULL) f = pack_module(v->pack, name);
-        if (f == NULL) {
-            lua_pushlstring(L, name.ptr, name.len);
-            (void)luaL_error(L, "no module '%s' in the pack, in what it uses or in the library",
-                             lua_tostring(L, -1));
-        }
+        if (f == NULL) no_module(L, name);
         lua_pop(L, 1);
         lua_pushlstring(L, f->path.ptr, f->path.len);
         lua_pushvalue(L, -1);            /* modules, path, module */
