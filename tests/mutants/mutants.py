@@ -107,8 +107,9 @@ MUTANTS = [
            (SPINE, "    EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);\n", "")),
     mutant("p7-most-used-first", "who used the most CPU time goes first", "promises_delivery p7_by_time",
            ("src/engine/transform.c", "used < least", "used > least")),
-    mutant("p7-by-turns", "tenants take turns, however long each takes", "promises_delivery p7_by_time",
-           ("src/engine/transform.c", "    q->used_ns += used;\n", "    q->used_ns += 1;\n")),
+    mutant("p7-by-turns", "tenants take turns of one message, however long each takes", "promises_delivery p7_by_time",
+           ("src/engine/transform.c", "    q->used_ns += used;\n", "    q->used_ns += 1;\n"),
+           ("src/engine/transform.c", "        w->turn_ns += used;\n", "        w->turn_ns = TURN_NS;\n")),
 
     # ---- P8 contained ----
     mutant("p8-no-cpu-budget", "a script's CPU time is not looked at", "unit script/sandbox",
