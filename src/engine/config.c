@@ -44,7 +44,7 @@ static const key keys[] = {
     { "result_connections", KIND_INT, AT(result_connections), "1", 1, 16, "database connections that store results" },
     { "memory_messages", KIND_INT, AT(memory_messages), "20000", 100, 10000000, "most messages held in memory" },
     { "memory_bytes", KIND_SIZE, AT(memory_bytes), "256MiB", 16 << 20, INT64_C(1) << 40,
-      "most bytes of messages held in memory" },
+      "bytes of messages held in memory; half as much besides is kept for those that others leave no room" },
     { "lane_messages", KIND_INT, AT(lane_messages), "5000", 1, 10000000, "most messages of one connector held in memory" },
     { "drain_ms", KIND_DURATION, AT(drain_ms), "10s", 0, 3600000, "how long a clean stop may take" },
     { "admin_token", KIND_TEXT, AT(admin_token), "", 0, 0, "bearer token of /v1; empty: /v1 answers loopback only" },

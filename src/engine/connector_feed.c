@@ -260,10 +260,12 @@ static void read_messages(connector *c)
     free(held);
 }
 
+/* Asked for each message that ends: before room is reckoned. */
+static bool has_to_read(const connector *c) { return (!c->deliveries_fed || c->behind) && !c->feeding && can_work(c); }
+
 static void feed(connector *c, size_t messages)
 {
-    if (c->feeding || !can_work(c) || messages == 0) return;
-    if (c->deliveries_fed && !c->behind) return;
+    if (messages == 0) return;
     ask_page(c, messages);
     c->asked_epoch = c->epoch;
     if (!c->deliveries_fed) {
@@ -282,11 +284,17 @@ static void feed(connector *c, size_t messages)
 
 void connector_feed(connector *c)
 {
-    size_t free_room = room(c);
+    size_t free_room;
+
+    if (!has_to_read(c)) return;
+    free_room = room(c);
     if (c->entered <= larger(free_room, ALWAYS)) feed(c, free_room);     /* read in large pieces */
 }
 
-void connector_feed_any(connector *c) { feed(c, room(c)); }
+void connector_feed_any(connector *c)
+{
+    if (has_to_read(c)) feed(c, room(c));
+}
 
 void connector_reread(connector *c)
 {
