@@ -305,6 +305,7 @@ static connector *connector_new(engine *e, const pg_result *rows, int row)
     c->behind = true;                    /* until the database was read once */
     c->version = -1;
     list_init(&c->jobs);
+    list_init(&c->parked);
     if (uv_timer_init(e->loop, &c->retry) != 0) die("uv_timer_init failed");
     map_add(&e->connectors, &c->node, hash_bytes(id_slice(&c->connector_id)));
     list_push(&e->connector_list, &c->link);

@@ -2,8 +2,8 @@
  * the jobs that it has in memory.
  *
  * Jobs in memory are bounded. What is stored beyond that stays in the database
- * (`behind`), and is read back, in the order of `seq`, before anything newer is
- * handed over in memory. The same way serves a restart and a missing pack. */
+ * (`behind`), and is read back, in the order of `seq`, before anything newer
+ * begins. The same way serves what other nodes store, a restart and a missing pack. */
 #ifndef ENGINE_CONNECTOR_H
 #define ENGINE_CONNECTOR_H
 
@@ -50,8 +50,10 @@ struct connector {
     int64_t     epoch;                   /* of the lease by which this node runs it; 0: it does not */
     int64_t     taken;                   /* the lease that was taken and is not yet acted upon; 0: none */
     bool        holds;                   /* the lease is this node's, whether it runs the connector or not */
-    bool        take_again, taking;      /* it is to be taken, or it is not known whether it was; the database is asked */
-    bool        leaving, told_to_leave;  /* another node is to have it */
+    bool        told_to_take, taking;    /* it is to be taken; the database is asked */
+    bool        take_again;              /* it is not known whether it was, or it is to be with another lease */
+    bool        told_to_leave, leaving;  /* another node is to have it */
+    bool        releasing;               /* the database is told */
     uint64_t    leave_by_ms;             /* clock_boot_ms */
     struct heard *writers;               /* on the heap */
     size_t      writer_count, writer_room;
@@ -62,6 +64,10 @@ struct connector {
     size_t      entered, held;           /* of them those that are stored, and their bytes */
     size_t      weight;                  /* bytes of one that is transformed, a running mean; 0: not known */
     bool        behind, feeding, told_behind;
+    uint64_t    readings;                /* so far; the number of the one that was asked for last */
+    bool        far_behind;              /* there was more than that one could bring */
+    list        parked;                  /* stored while it is under way, by seq; see connector_parked.c */
+    size_t      parked_count, parked_bytes;
     int64_t     asked_epoch;             /* the lease when the database was asked */
     int         asked_page;              /* messages that it was asked for at most, and what they may weigh */
     size_t      asked_bytes;

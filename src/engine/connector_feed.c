@@ -5,6 +5,8 @@
  * stays in the database; it has caught up when a reading came to the end and nothing
  * was stored since it began.
  *
+ * What this node itself stores meanwhile waits in memory, a little of it (connector_parked.c).
+ *
  * Messages become visible in nearly the order of `seq`: a reading may pass over one
  * that is still on its way. Up to ingest_floor there is none, so the next reading
  * begins there at the latest, and never behind a message that is not taken (promise P3);
@@ -32,11 +34,13 @@ static size_t room(const connector *c)
 {
     const engine *e = c->e;
     size_t bytes = (size_t)e->cfg->memory_bytes, messages = (size_t)e->cfg->memory_messages, parts = 2 * larger(e->owned, 1);
+    size_t has = c->entered + c->parked_count + (c->feeding ? (size_t)c->asked_page : 0);
+    size_t has_bytes = c->held + c->parked_bytes + (c->feeding ? c->asked_bytes : 0);
     size_t of_all = smaller(less(bytes, e->held + e->asked_bytes) / weight_of_one(c), less(messages, e->job_count + e->asked));
-    size_t own = smaller(less(bytes / parts, c->held) / weight_of_one(c), less(messages / parts, c->entered));
+    size_t own = smaller(less(bytes / parts, has_bytes) / weight_of_one(c), less(messages / parts, has));
 
-    if (c->entered > 2 * of_all) of_all = 0;
-    return smaller(larger(larger(of_all, own), less(ALWAYS, c->entered)), less((size_t)e->cfg->lane_messages, c->entered));
+    if (has > 2 * of_all) of_all = 0;
+    return smaller(larger(larger(of_all, own), less(ALWAYS, has)), less((size_t)e->cfg->lane_messages, has));
 }
 
 bool connector_has_room(const connector *c) { return room(c) > 0; }
@@ -100,6 +104,7 @@ void connector_enter(connector *c, job *j)
     }
     /* What a reading may have met, and is not in memory, has ended or was passed over: the database knows. */
     if (c->behind || seq <= c->highest_read || !can_work(c) || !connector_has_room(c)) {
+        if (seq > c->highest_read && can_work(c) && parked_put(c, j)) return;
         job_end(j);
         engine_balance(c->e);
         connector_missed(c, seq);
@@ -148,6 +153,20 @@ static bool may_go_on(connector *c, err e, const err_info *why)
 
 /* ---- messages --------------------------------------------------------------------------- */
 
+/* False: it is in memory. */
+static bool enter_once(connector *c, const pg_result *r, int row)
+{
+    slice message_id = pg_cell(r, row, MSG_ID);
+    char text[ID_MAX + 1];
+    job *j;
+
+    if (job_find(c->e, slice_cstr(message_id, text, sizeof text)) != NULL) return false;
+    j = parked_take(c, message_id);
+    if (j != NULL) flow_enter(j);
+    else enter_from_row(c, r, row);
+    return true;
+}
+
 static bool all_heard(connector *c, slice handed)
 {
     bool all;
@@ -174,25 +193,26 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
     if (rows > 0) failpoint("feed.messages_read");
     if (rows > 0 && !all_heard(c, pg_cell(&results[1], 0, MSG_HANDED))) { connector_feed(c); return; }
     for (int i = 0; i < rows; i++) {
-        slice message_id = pg_cell(&results[1], i, MSG_ID);
-        char text[ID_MAX + 1];
         last = pg_cell_int(&results[1], i, MSG_SEQ);
-        if (job_find(c->e, slice_cstr(message_id, text, sizeof text)) != NULL) continue;
-        any = true;
-        enter_from_row(c, &results[1], i);
+        parked_enter_until(c, last);
+        if (enter_once(c, &results[1], i)) any = true;
     }
     if (last > c->highest_read) c->highest_read = last;
     ingest_begin_behind(c->e->in, last);
+    c->far_behind = rows == c->asked_page;
+    if (c->far_behind) parked_drop(c);
+    else parked_enter_until(c, INT64_MAX);
     if (rows < c->asked_page && c->dropped == c->asked_dropped) {
         if (c->told_behind) log_line(LOG_INFO, "connector.caught_up", log_id("connectorId", id_slice(&c->connector_id)));
         c->told_behind = false;
         c->behind = false;
+        parked_enter_all(c);
         return;
     }
     if (rows < c->asked_page || last > c->asked_floor) last = c->asked_floor;
     if (last > c->heard_behind) last = c->heard_behind;
     /* A full page that waits for one on its way: asked again when it is there. */
-    if (rows == c->asked_page && last <= c->fed_seq && !any && c->heard_behind == INT64_MAX) return;
+    if (rows == c->asked_page && last <= c->fed_seq && !any && c->heard_behind == INT64_MAX && c->dropped == c->asked_dropped) return;
     if (last > c->fed_seq) c->fed_seq = last;
     connector_feed(c);
 }
@@ -254,7 +274,8 @@ static void read_messages(connector *c)
 
     list_each(l, &c->jobs) {
         const job *j = container_of(l, job, link);
-        if (j->indexed && j->seq > c->fed_seq && !j->redelivery && j->state != JOB_DELIVERING) held[count++] = id_slice(&j->message_id);
+        bool open = j->state == JOB_PARKED || (j->indexed && !j->redelivery && j->state != JOB_DELIVERING);
+        if (open && j->seq > c->fed_seq) held[count++] = id_slice(&j->message_id);
     }
     feed_messages(c->e->feed, c->tenant, id_slice(&c->connector_id), c->fed_seq, held, count, c->asked_page, on_messages, c);
     free(held);
@@ -272,8 +293,12 @@ static void feed(connector *c, size_t messages)
         feed_deliveries(c->e->feed, c->tenant, id_slice(&c->connector_id), c->delivery_seq, c->asked_page, on_deliveries, c);
         return;
     }
-    if (c->from_start) c->fed_seq = 0;
+    if (c->from_start) {
+        c->fed_seq = 0;
+        parked_drop(c);
+    }
     c->from_start = false;
+    c->readings++;
     c->asked_floor = ingest_floor(c->e->in);
     c->asked_dropped = c->dropped;
     c->asked_seq = c->fed_seq;

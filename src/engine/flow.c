@@ -55,6 +55,7 @@ void job_end(job *j)
     connector *c = j->conn;
 
     if (j->timer != NULL) uv_close((uv_handle_t *)j->timer, on_timer_closed);
+    if (j->state == JOB_PARKED) parked_leave(j);
     list_remove(&j->link);
     c->job_count--;
     c->e->job_count--;

@@ -109,6 +109,17 @@ void flow_delivered(job *j);                             /* one more delivery ha
 void flow_try_again(connector *c, const id *message_id);
 void flow_abandon(job *j);                               /* shutting down: the database has it */
 
+/* ---- connector_parked.c: stored while the database is being read ------------------------ */
+
+/* False: it is not to wait here, but to be read back. */
+bool parked_put(connector *c, job *j);
+void parked_leave(job *j);
+job *parked_take(connector *c, slice message_id);        /* NULL: it is not among them */
+/* Those that were here when the last reading was asked for, up to this seq, enter. */
+void parked_enter_until(connector *c, int64_t seq);
+void parked_enter_all(connector *c);
+void parked_drop(connector *c);                          /* they are read back */
+
 /* ---- old_pack.c: the pack of then ----------------------------------------------------- */
 
 /* Sets run_program, now or later; then flow_repacked is called. */

@@ -1,9 +1,9 @@
 /* engine/job.h -- one message on its way: everything that is known of it stands in
  * one arena, which is freed when the way ends.
  *
- *   STORING -> QUEUED (lane) -> RUNNING (thread) -> COMMITTING -> DELIVERING -> ended
- *                 ^                                    |
- *                 `---------- RETRYING (timer) <-------'
+ *   STORING -> (PARKED) -> QUEUED (lane) -> RUNNING (thread) -> COMMITTING -> DELIVERING -> ended
+ *                             ^                                    |
+ *                             `---------- RETRYING (timer) <-------'
  *
  * A job belongs to the loop's thread, and while RUNNING to one transform thread. */
 #ifndef ENGINE_JOB_H
@@ -22,7 +22,7 @@ typedef struct connector connector;
 typedef struct engine engine;
 
 typedef enum job_state {
-    JOB_STORING, JOB_QUEUED, JOB_RUNNING, JOB_COMMITTING, JOB_RETRYING, JOB_DELIVERING
+    JOB_STORING, JOB_PARKED, JOB_QUEUED, JOB_RUNNING, JOB_COMMITTING, JOB_RETRYING, JOB_DELIVERING
 } job_state;
 
 /* A delivery that was read back: made by an earlier run of this message. */
@@ -62,7 +62,8 @@ typedef struct job {
     lane_ticket tickets[HL7_KEYS_MAX];
     uv_timer_t *timer;                   /* RETRYING; on the heap, closed behind us */
 
-    list        run_link;                /* transform threads */
+    uint64_t    parked_in;               /* PARKED: the number of the reading during which it came */
+    list        run_link;                /* transform threads; PARKED: those that are */
     program    *run_program;             /* kept */
     char        run_digest[SHA256_HEX + 1];      /* of an older pack that is being loaded, */
     bool        pack_pending;                    /* while this holds */

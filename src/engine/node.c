@@ -146,7 +146,7 @@ static void fenced(this_node *n)
     list_each(l, &n->e->connector_list) {
         connector *c = container_of(l, connector, link);
         c->taken = 0;
-        c->take_again = c->leaving = false;
+        c->told_to_take = c->take_again = c->leaving = false;
         connector_lose(c);
     }
     if (n->e->relay != NULL) relay_share(n->e->relay, NULL, 0);
@@ -212,7 +212,7 @@ static void on_taken(void *arg, err e, const pg_result *results, int count, cons
     }
     list_each(l, &n->e->connector_list) {
         connector *c = container_of(l, connector, link);
-        if (c->taking) c->take_again = false;
+        if (c->taking) c->told_to_take = c->take_again = false;
     }
     if (!n->taking) return;
     n->moment[0] = '\0';
@@ -228,8 +228,10 @@ static void take(this_node *n)
     if (n->taking) return;
     list_each(l, &n->e->connector_list) {
         connector *c = container_of(l, connector, link);
-        c->taking = c->take_again && c->epoch == 0 && !c->closing && !connector_busy(c) && count < TAKE_AT_ONCE;
-        if (c->taking) ids[count++] = id_slice(&c->connector_id);
+        c->taking = (c->told_to_take || c->take_again) && c->epoch == 0 && !c->closing && !connector_busy(c) && count < TAKE_AT_ONCE;
+        if (!c->taking) continue;
+        c->take_again = true;            /* until the answer is there */
+        ids[count++] = id_slice(&c->connector_id);
     }
     if (count == 0) return;
     failpoint("node.before_take");
@@ -241,8 +243,15 @@ static void take(this_node *n)
 
 static void on_released(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
 {
+    this_node *n = arg;
+
     (void)results; (void)count; (void)sqlstate;
-    (void)useless(arg, e, "node.not_released", why);     /* the next beat says so again */
+    (void)useless(n, e, "node.not_released", why);       /* the next beat says so again, */
+    list_each(l, &n->e->connector_list) {
+        connector *c = container_of(l, connector, link);
+        if (c->releasing && e != ERR_OK) c->holds = true;        /* or that it is to stay */
+        c->releasing = false;
+    }
 }
 
 /* What another node is to have ends what it began; what has not ended in time is left to that one. */
@@ -260,6 +269,8 @@ static void give_up(this_node *n)
         }
         if (c->epoch != 0 || connector_busy(c) || count == TAKE_AT_ONCE) continue;
         c->holds = false;
+        c->releasing = true;
+        c->taken = 0;
         ids[count++] = id_slice(&c->connector_id);
     }
     if (count > 0) nodes_release(n->e->feed, id_slice(&n->node_id), ids, count, on_released, n);
@@ -269,11 +280,14 @@ static void give_up(this_node *n)
 
 static void follow_changes(this_node *n, const pg_result *r)
 {
-    list_each(l, &n->e->connector_list) container_of(l, connector, link)->told_to_leave = false;
+    list_each(l, &n->e->connector_list) {
+        connector *c = container_of(l, connector, link);
+        c->told_to_leave = c->told_to_take = false;
+    }
     for (int i = 0; i < pg_rows(r); i++) {
         connector *c = connector_find(n->e, pg_cell(r, i, CHANGE_CONNECTOR));
         if (c == NULL || c->closing) continue;
-        if (pg_cell_bool(r, i, CHANGE_TAKE)) c->take_again = true;
+        if (pg_cell_bool(r, i, CHANGE_TAKE)) c->told_to_take = true;
         else c->told_to_leave = true;
     }
     list_each(l, &n->e->connector_list) {
@@ -326,6 +340,7 @@ static void on_beat(void *arg, err e, const pg_result *results, int count, const
     for (int i = 0; i < pg_rows(&results[BEAT_SLICES]) && slice_count < NODE_SLICES; i++)
         slices[slice_count++] = (int)pg_cell_int(&results[BEAT_SLICES], i, 0);
     if (n->e->relay != NULL) relay_share(n->e->relay, slices, slice_count);
+    ingest_among(n->e->in, (unsigned)pg_cell_int(&results[BEAT_NODES], 0, 0));
     take(n);
     give_up(n);
     if (n->again) node_soon(n);

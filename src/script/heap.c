@@ -199,5 +199,3 @@ void heap_trim(heap *h)
     h->empty = NULL;
     h->empty_count = 0;
 }
-
-void heap_close(heap *h) { heap_trim(h); }

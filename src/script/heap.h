@@ -29,10 +29,7 @@ void *heap_alloc(void *ud, void *ptr, size_t old, size_t want);
 /* What it takes from malloc: more than `used` by what is free in slabs. */
 size_t heap_held(const heap *h);
 
-/* Gives empty slabs back. */
+/* Gives empty slabs back: all of them, when Lua has given everything back. */
 void heap_trim(heap *h);
-
-/* When Lua has given everything back. */
-void heap_close(heap *h);
 
 #endif

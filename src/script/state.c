@@ -176,7 +176,7 @@ err state_open(const vm_limits *limits, vm **out, err_info *why)
     v->generation = 1;
     v->L = lua_newstate(heap_alloc, &v->heap);
     if (v->L == NULL) {
-        heap_close(&v->heap);
+        heap_trim(&v->heap);
         free(v);
         return err_set(why, ERR_BUDGET, "memory budget of %g MiB is too small for a Lua state",
                        (double)limits->memory / 1048576);
@@ -201,7 +201,7 @@ void state_close(vm *v)
 {
     if (v == NULL) return;
     lua_close(v->L);
-    heap_close(&v->heap);
+    heap_trim(&v->heap);
     arena_free(&v->scratch);
     arena_free(&v->own);
     free(v);

@@ -11,6 +11,12 @@
 
 const pg_statement feed_set_tenant = { "feed_tenant", "SELECT set_config('app.current_tenant_id', $1, true)" };
 
+/* Planned without sorting, the next statement goes along an index that has its order, which of many rows that are
+ * done takes only the open ones. With statistics of another hour it would look through all that are done. */
+static const pg_statement set_tenant_in_order = {
+    "feed_tenant_in_order", "SELECT set_config('app.current_tenant_id', $1, true), set_config('enable_sort', 'off', true)"
+};
+
 static const pg_statement messages = {
     "feed_messages",
     "SELECT " MESSAGE_COLUMNS
@@ -88,25 +94,27 @@ static const pg_statement server = {
 };
 
 const pg_statement *const feed_statements[] = {
-    &feed_set_tenant, &messages, &message, &statuses, &deliveries, &links, &connector_ids, &connectors, &services, &rules,
+    &feed_set_tenant, &set_tenant_in_order, &messages, &message, &statuses, &deliveries, &links, &connector_ids, &connectors, &services, &rules,
     &pack, &server, &feed_pending, &feed_read_events, &feed_set_published, &feed_stream_events,
     &feed_stream_known, &feed_stream_first, &feed_stream_newest, &feed_tell_connector, &feed_replay_message, NULL
 };
 
-pg_unit *feed_unit(pg *c, slice tenant)
+static pg_unit *unit_with(pg *c, const pg_statement *first, slice tenant)
 {
     pg_unit *unit = pg_unit_new(c);
     pg_param *param = arena_array(pg_unit_arena(unit), pg_param, 1);
 
     param[0] = pg_text(pg_unit_arena(unit), tenant);
-    pg_unit_add(unit, &feed_set_tenant, param, 1);
+    pg_unit_add(unit, first, param, 1);
     return unit;
 }
+
+pg_unit *feed_unit(pg *c, slice tenant) { return unit_with(c, &feed_set_tenant, tenant); }
 
 void feed_messages(pg *c, slice tenant, slice connector_id, int64_t after_seq, const slice *held, size_t held_count, int most,
                    pg_done done, void *arg)
 {
-    pg_unit *unit = feed_unit(c, tenant);
+    pg_unit *unit = unit_with(c, &set_tenant_in_order, tenant);
     arena *mem = pg_unit_arena(unit);
     pg_param *params = arena_array(mem, pg_param, 4);
 

@@ -119,6 +119,9 @@ typedef struct lane_writer {             /* one database connection */
 
 struct ingest {
     unsigned    count;
+    unsigned    used, wanted;            /* of the connections, from the first on; where they differ a change is due, */
+    list        held;                    /* and what is put waits for it, until all is settled that was put before: */
+    size_t      held_count;              /* the frames of a connection must not be on two ways at once */
     int64_t     newest;                  /* the highest `seq` that came back, or was seen */
     id          node_id;
     ingest_heard heard;
@@ -274,6 +277,28 @@ static void take_handovers(const ingest *s, const pg_result *r, int from, ingest
             ? sorted[i - 1]->elsewhere : is_elsewhere(r, from, sorted[i]->connector_id);
 }
 
+static size_t under_way(const ingest *s)
+{
+    size_t n = 0;
+
+    for (unsigned i = 0; i < s->count; i++) n += writer_waiting(s->lane[i].out) + s->lane[i].settling_count;
+    return n;
+}
+
+static void put(ingest *s, ingest_op *op)
+{
+    writer_put(s->lane[hash_mix(hash_bytes(op->connector_id), op->connection) % s->used].out, &op->op);
+}
+
+/* Makes the change that is due, if nothing is under way any more. */
+static void change_over(ingest *s)
+{
+    if (s->used != s->wanted && under_way(s) > 0) return;
+    s->used = s->wanted;
+    s->held_count = 0;
+    for (list *l; (l = list_pop(&s->held)) != NULL;) put(s, op_of(l));
+}
+
 static bool batch_committed(void *arg, list *batch, const pg_result *results, int count)
 {
     lane_writer *w = arg;
@@ -300,16 +325,20 @@ static bool batch_committed(void *arg, list *batch, const pg_result *results, in
     list_splice(&w->settling, batch);
     w->settling_count = (size_t)n;
     w->probed = 0;
-    return settle(w);
+    if (!settle(w)) return false;
+    change_over(w->owner);
+    return true;
 }
 
 static void batch_refused(void *arg, write_op *op, const char *sqlstate, const err_info *why)
 {
+    lane_writer *w = arg;
     ingest_op *refused = container_of(op, ingest_op, op);
 
     refused->why = *why;
     (void)slice_cstr(slice_of(sqlstate), refused->sqlstate, sizeof refused->sqlstate);
-    op_done(arg, refused, INGEST_REFUSED);
+    op_done(w, refused, INGEST_REFUSED);
+    change_over(w->owner);
 }
 
 /* ---- conflicts -------------------------------------------------------------------- */
@@ -458,6 +487,7 @@ static void on_found(void *arg, err e, const pg_result *results, int count,
     }
     if (!settle(w)) return;
     go_again(w);
+    change_over(w->owner);
     writer_resume(w->out);
 }
 
@@ -481,7 +511,8 @@ ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections, inge
     s->heard = heard;
     s->heard_arg = arg;
 
-    s->count = connections > MAX_CONNECTIONS ? MAX_CONNECTIONS : connections;
+    s->count = s->used = s->wanted = connections > MAX_CONNECTIONS ? MAX_CONNECTIONS : connections;
+    list_init(&s->held);
     for (unsigned i = 0; i < s->count; i++) {
         lane_writer *w = &s->lane[i];
         pg_options options = { .url = url, .application = "interop ingest", .statements = statements,
@@ -505,7 +536,18 @@ void ingest_put(ingest *s, ingest_op *op)
         op->done(op);
         return;
     }
-    writer_put(s->lane[hash_mix(hash_bytes(op->connector_id), op->connection) % s->count].out, &op->op);
+    if (s->used == s->wanted) {
+        put(s, op);
+    } else {
+        list_push(&s->held, &op->op.link);
+        s->held_count++;
+    }
+}
+
+void ingest_among(ingest *s, unsigned nodes)
+{
+    s->wanted = nodes == 0 ? s->count : (s->count + nodes - 1) / nodes;
+    change_over(s);
 }
 
 void ingest_as(ingest *s, const id *node_id) { s->node_id = *node_id; }
@@ -526,9 +568,7 @@ int64_t ingest_floor(const ingest *s)
 
 size_t ingest_waiting(const ingest *s)
 {
-    size_t n = 0;
-    for (unsigned i = 0; i < s->count; i++) n += writer_waiting(s->lane[i].out) + s->lane[i].settling_count;
-    return n;
+    return under_way(s) + s->held_count;
 }
 
 bool ingest_is_ready(const ingest *s, err_info *why)
@@ -565,5 +605,6 @@ void ingest_close(ingest *s, void (*lost)(ingest_op *op), void (*done)(void *arg
         list_splice(&left, &w->settling);
         pg_close(w->conn, one_closed, s);
     }
+    list_splice(&left, &s->held);
     for (list *l; (l = list_pop(&left)) != NULL;) lost(op_of(l));
 }

@@ -61,6 +61,10 @@ ingest *ingest_open(uv_loop_t *loop, const char *url, unsigned connections, inge
 /* The node for which it stores, from now on. */
 void ingest_as(ingest *s, const id *node_id);
 
+/* It is one of so many nodes: the connections are meant for all of them together, each has one at least.
+ * Fewer of them with larger batches cost the database less. */
+void ingest_among(ingest *s, unsigned nodes);
+
 void ingest_put(ingest *s, ingest_op *op);
 size_t ingest_waiting(const ingest *s);
 

@@ -15,6 +15,7 @@ EMBED(sql_0001, "0001_data_model.sql");
 EMBED(sql_0002, "0002_spine.sql");
 EMBED(sql_0003, "0003_nodes.sql");
 EMBED(sql_0004, "0004_handovers.sql");
+EMBED(sql_0005, "0005_balance.sql");
 EMBED(sql_grants, MIGRATE_GRANTS);
 
 const migrate_file migrate_files[] = {
@@ -22,6 +23,7 @@ const migrate_file migrate_files[] = {
     { "0002_spine.sql", sql_0002_begin, sql_0002_end },
     { "0003_nodes.sql", sql_0003_begin, sql_0003_end },
     { "0004_handovers.sql", sql_0004_begin, sql_0004_end },
+    { "0005_balance.sql", sql_0005_begin, sql_0005_end },
     { MIGRATE_GRANTS, sql_grants_begin, sql_grants_end },
     { NULL, NULL, NULL },
 };

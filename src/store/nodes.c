@@ -17,6 +17,8 @@ static const pg_statement neighbours = {
     "node_neighbours", "SELECT id, pid, pid_since FROM interop_nodes WHERE host = $1 AND id <> $2"
 };
 
+static const pg_statement nodes = { "node_count", "SELECT count(*) FROM interop_nodes" };
+
 static const pg_statement share = { "node_share", "SELECT interop_relay_share($1)" };
 
 static const pg_statement take = { "node_take", "SELECT connector_id, epoch FROM interop_lease_take($1, $2::text[])" };
@@ -38,7 +40,7 @@ static const pg_statement fence = {
 };
 
 const pg_statement *const nodes_statements[] = {
-    &join, &beat, &changes, &neighbours, &share, &take, &release, &leave, &earlier, &fence, NULL
+    &join, &beat, &changes, &neighbours, &nodes, &share, &take, &release, &leave, &earlier, &fence, NULL
 };
 
 static void add_text(pg_unit *unit, const pg_statement *st, slice a, slice b)
@@ -90,6 +92,7 @@ void nodes_beat(pg *c, slice node_id, slice host, int lease_ms, int grace_ms, pg
     add_text(unit, &changes, node_id, SLICE_NONE);
     add_text(unit, &neighbours, host, node_id);
     add_text(unit, &share, node_id, SLICE_NONE);
+    pg_unit_add(unit, &nodes, NULL, 0);
     pg_submit(unit, done, arg);
 }
 

@@ -23,13 +23,13 @@ void nodes_join(pg *c, slice node_id, const node_process *self, int lease_ms, pg
 
 enum { NODE_SLICES = 16 };              /* of the aggregates, for publishing their events */
 
-enum { BEAT_ALIVE, BEAT_CHANGES, BEAT_NEIGHBOURS, BEAT_SLICES };       /* results */
+enum { BEAT_ALIVE, BEAT_CHANGES, BEAT_NEIGHBOURS, BEAT_SLICES, BEAT_NODES };       /* results */
 enum { CHANGE_CONNECTOR, CHANGE_TAKE };
 enum { NEIGHBOUR_ID, NEIGHBOUR_PID, NEIGHBOUR_SINCE };
 
 /* Renews the leases of a node and ends those that were not renewed for grace_ms beyond their time. Results:
  * whether the node still has its own; connectors that it is to take or to give up; other nodes of its
- * host; the slices of events that it publishes. */
+ * host; the slices of events that it publishes; how many nodes there are. */
 void nodes_beat(pg *c, slice node_id, slice host, int lease_ms, int grace_ms, pg_done done, void *arg);
 
 /* Takes what is free of these; result 0: connector and epoch of each that the node holds now. */

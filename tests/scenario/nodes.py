@@ -12,6 +12,8 @@ from promises_books import Load, adt, check_books, settled, shared_out, site
 from promises_service import Service, control_ids, one_at_a_time
 
 HOSTS = ("127.0.0.1", "127.0.0.2")       # one of each node
+THIRD = "127.0.0.3"
+CONNECTIONS = 3                          # for storing: two of each of two nodes, one of each of three
 OTHERS = 12                              # connectors beside the one that is worked on
 
 
@@ -27,10 +29,11 @@ class Site:
             site(s, self.pg, None, tenant=f"t{n}")
         self.engines = [self.start(n) for n in range(2)]
         self.loads = []
+        self.connector = self.pg.value("select id from interop_connectors where tenant_id = 'north'")
         wait_for("each connector to be where it is to be", lambda: shared_out(self.pg, 2, OTHERS + 1))
 
     def start(self, n):
-        return self.s.engine(INTEROP_MLLP_ADDRESS=HOSTS[n])
+        return self.s.engine(INTEROP_MLLP_ADDRESS=HOSTS[n], INTEROP_INGEST_CONNECTIONS=CONNECTIONS)
 
     def holder(self):
         """The index of the node that runs the connector; None while there is none."""
@@ -70,7 +73,7 @@ def divided(x):
     wait_for("each to be run by one", lambda: x.owned(0) + x.owned(1) == OTHERS + 1)
     listed = {n["connectors"] for n in map(json.loads, s.interop("node", "list", "--format", "json").splitlines())}
     s.equal(listed, {x.owned(0), x.owned(1)}, "`node list` says so")
-    s.say(f"node 1 runs {x.owned(0):.0f}, node 2 runs {x.owned(1):.0f} of {OTHERS + 1}")
+    s.equal(sorted((x.owned(0), x.owned(1))), [OTHERS // 2, OTHERS // 2 + 1], "evenly")
     x.finish(x.load())
     stored = [e.metric("interop_messages_stored_total", connector="adt", tenant="north") for e in x.engines]
     done = [e.metric("interop_messages_processed_total", connector="adt", tenant="north") for e in x.engines]
@@ -79,13 +82,13 @@ def divided(x):
 
 
 def acknowledged_then_sent_to_the_other(x):
-    """Of one patient, one after the other, each to the other node as soon as the one before is acknowledged."""
-    s, clients = x.s, [x.s.mllp(x.port, host=host) for host in HOSTS]
+    """Of one patient, one after the other, each to the other node as soon as the one before is acknowledged; others meanwhile."""
+    s, clients, sending = x.s, [x.s.mllp(x.port, host=host) for host in HOSTS], x.load()
     for n in range(60):
         answer = clients[n % 2].exchange(adt(f"X{n:03}", "XX1", f"Step{n:05}", when=f"2026041809{n:02}12", visit="VXX1"))
         if answer.code != "AA":
             s.equal(answer.code, "AA", "each is acknowledged")
-    settled(s, x.pg)
+    x.finish(sending)
     for load in x.loads[:1]:
         load.last["XX1"], load.visits["XX1"] = "Step00059", "VXX1"
     s.equal([row["n"] for row in x.pg.rows(
@@ -94,42 +97,102 @@ def acknowledged_then_sent_to_the_other(x):
             "messages of one patient are transformed in the order of their acknowledgements, whichever node took them")
 
 
-def late_word(x):
-    """Of one patient through two database connections of the other node: word of the first comes after the second is read."""
-    s, pg = x.s, x.pg
-    host, senders = HOSTS[1 - x.holder()], {}
-    connector = pg.value("select id from interop_connectors where tenant_id = 'north'")
+def stored(x, client, n, mrn):
+    x.s.equal(client.exchange(adt(f"W{n:03}", mrn, f"Step{n:05}", visit=f"V{mrn}")).code, "AA", f"{mrn} is acknowledged")
 
-    def stored(client, n, mrn):
-        s.equal(client.exchange(adt(f"W{n:03}", mrn, f"Step{n:05}", visit=f"V{mrn}")).code, "AA", f"{mrn} is acknowledged")
-    for n in range(20):
-        before = pg.rows(f"select writer, seq from interop_handovers where connector_id = '{connector}'")
-        client = s.mllp(x.port, host=host)
-        stored(client, n, f"WW{n}")
-        after = pg.rows(f"select writer, seq from interop_handovers where connector_id = '{connector}'")
+
+def by_writer(x, begin):
+    """Two senders to the node that does not run the connector, by the database connection that stores what they send."""
+    pg, senders = x.pg, {}
+    for n in range(begin, begin + 20):
+        before = pg.rows(f"select writer, seq from interop_handovers where connector_id = '{x.connector}'")
+        client = x.s.mllp(x.port, host=HOSTS[1 - x.holder()])
+        stored(x, client, n, f"WW{n}")
+        after = pg.rows(f"select writer, seq from interop_handovers where connector_id = '{x.connector}'")
         senders[next(row["writer"] for row in after if row not in before)] = client
         if len(senders) == 2:
             break
-    (first, one), (_, two) = senders.items()
+    return sorted(senders.items())
+
+
+def stuck(x, writer):
+    """A session that lets nothing be committed that this writer stores of the connector, until it ends."""
+    lock = subprocess.Popen(["psql", x.pg.owner_url, "-XAtq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    lock.stdin.write(f"begin; select 1 from interop_handovers where connector_id = '{x.connector}' and writer = '{writer}' for update;\n")
+    lock.stdin.flush()
+    lock.stdout.readline()
+    return lock
+
+
+def wait_for_lock(x):
+    wait_for("it to wait within its commit", lambda: x.pg.value("select count(*) from pg_stat_activity where wait_event_type = 'Lock'"))
+
+
+def late_word(x):
+    """Of one patient through two database connections of the other node: word of the first comes after the second is read."""
+    s, pg = x.s, x.pg
+    (first, one), (_, two) = by_writer(x, 0)
     told = pg.value("select pg_get_functiondef('interop_handover'::regproc)")
     silent = told.replace("= ANY (elsewhere);\n    RETURN", f"= ANY (elsewhere) AND me <> '{first}';\n    RETURN")
     s.check(silent != told, f"{first} stores without a word")
     pg.psql(silent)
-    lock = subprocess.Popen(["psql", pg.owner_url, "-XAtq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    lock.stdin.write(f"begin; select 1 from interop_handovers where connector_id = '{connector}' and writer = '{first}' for update;\n")
-    lock.stdin.flush()
-    lock.stdout.readline()
+    lock = stuck(x, first)
     one.send(frame(adt("W100", "WW1", "Step00100", visit="VWW1")))
-    wait_for("it to wait within its commit", lambda: pg.value("select count(*) from pg_stat_activity where wait_event_type = 'Lock'"))
-    stored(two, 101, "WW2")              # from here on what comes next is read from behind this one
+    wait_for_lock(x)
+    stored(x, two, 101, "WW2")           # from here on what comes next is read from behind this one
     wait_for("that", lambda: pg.value("select processing_status from hl7_messages where message_control_id = 'W101'") == "processed")
     lock.communicate("rollback;\n")
     s.equal(one.receive().code, "AA", "WW1 is acknowledged")
-    stored(two, 102, "WW1")
+    stored(x, two, 102, "WW1")
     pg.psql(told)
     settled(s, pg)
     s.check(pg.value("select a.transformed_at < b.transformed_at from hl7_messages a, hl7_messages b "
                      "where a.message_control_id = 'W100' and b.message_control_id = 'W102'"), "and transformed in that order")
+
+
+SLOW_READING = """create function slow_reading(control_id text) returns boolean language plpgsql as $$ begin
+  if control_id = 'W400' and current_setting('application_name') like 'interop engine%' then perform pg_sleep(2); end if;
+  return true; end $$;
+create policy slow on hl7_messages as restrictive for select using (slow_reading(message_control_id))"""
+
+
+def stored_during_a_reading(x):
+    """Of one patient: the second is stored by the node that runs it while a reading is under way that began before the first was."""
+    s, pg, runs = x.s, x.pg, x.holder()
+    here, elsewhere = (s.mllp(x.port, host=HOSTS[n]) for n in (runs, 1 - runs))
+    pg.psql(SLOW_READING)
+    stored(x, elsewhere, 400, "WW4")
+    wait_for("it to be read, slowly", lambda: pg.value("select count(*) from pg_stat_activity where wait_event = 'PgSleep'"))
+    stored(x, elsewhere, 401, "WW5")
+    stored(x, here, 402, "WW5")
+    s.equal(pg.value("select count(*) from pg_stat_activity where wait_event = 'PgSleep'"), 1, "all of that during one reading")
+    settled(s, pg)
+    pg.psql("drop policy slow on hl7_messages; drop function slow_reading")
+    s.equal(pg.rows("select message_control_id id from hl7_messages where message_control_id in ('W401', 'W402') order by transformed_at"),
+            [{"id": "W401"}, {"id": "W402"}], "they are transformed in their order")
+
+
+def another_joins(x):
+    """Of one sender, while the database connections for storing become fewer: what is stored by another waits for what was before."""
+    s, pg = x.s, x.pg
+    _, (last, client) = by_writer(x, 200)           # the connection that is not used among three
+    lock = stuck(x, last)
+    client.send(frame(adt("W300", "WW1", "Step00300", visit="VWW1")))
+    wait_for_lock(x)
+    third = s.engine(INTEROP_MLLP_ADDRESS=THIRD)
+    beats = pg.rows("select id, expires_at from interop_nodes")
+    wait_for("all to know of the third", lambda: all(row not in beats for row in pg.rows("select id, expires_at from interop_nodes")))
+    client.send(frame(adt("W301", "WW1", "Step00301", visit="VWW1")))
+    client.send(frame(adt("W302", "WW1", "Step00302", visit="VWW1")))
+    time.sleep(1.5)                      # another beat
+    s.equal(pg.value("select count(*) from hl7_messages where message_control_id in ('W301', 'W302')"), 0, "none overtakes it")
+    lock.communicate("rollback;\n")
+    s.equal([client.receive().code for _ in range(3)], ["AA"] * 3, "all are acknowledged")
+    third.stop()
+    settled(s, pg)
+    s.equal(pg.rows("select message_control_id id from hl7_messages where message_control_id like 'W30%' order by transformed_at"),
+            [{"id": f"W30{n}"} for n in range(3)], "and transformed in their order")
+    wait_for("each connector to be where it is to be", lambda: shared_out(pg, 2, OTHERS + 1), 20)
 
 
 def changes_reach_all(x):
@@ -247,7 +310,7 @@ def stops(x):
     x.engines[n] = x.start(n)
 
 
-CASES = [divided, acknowledged_then_sent_to_the_other, late_word, changes_reach_all, killed, long_transaction, hangs, stops, stale_requests]
+CASES = [divided, acknowledged_then_sent_to_the_other, late_word, stored_during_a_reading, another_joins, changes_reach_all, killed, long_transaction, hangs, stops, stale_requests]
 
 
 def main():

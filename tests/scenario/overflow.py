@@ -60,6 +60,7 @@ def others_memory(s):
         pg.psql("insert into fhir_services (id, tenant_id, name, url) values "
                 f"('SVC_{tenant}', '{tenant}', 'there', '{well if tenant == 'well' else dead}')")
         ports[tenant] = site(s, pg, None, tenant, None, "adt", "--pack", pack)
+    well_id = pg.value("select id from interop_connectors where tenant_id = 'well'")
     s.env["INTEROP_MEMORY_BYTES"] = "16MiB"
     engine = s.engine()
 
@@ -76,6 +77,8 @@ def others_memory(s):
     loads = [Load(ports["well"], "W", connections=6, patients=4, messages=20)]
     loads[0].finish(s)
     wait_for("the other tenant's messages to be delivered", lambda: done("well") == 120)
+    late = [line for line in engine.text().splitlines() if "connector.behind" in line and well_id in line]
+    s.equal(late, [], "whose messages were never left to be read back")
     engine.stop()
     engine = s.engine()
     loads.append(Load(ports["well"], "X", connections=6, patients=4, messages=20))
