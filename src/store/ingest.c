@@ -81,9 +81,12 @@ static const pg_statement insert_unless_there = {
 };
 
 /* With a transaction id of its own the look-up commits like a write: a row that it found has then
- * reached the synchronous standby, though the wait of who wrote it was cancelled (promise P1). */
+ * reached the synchronous standby, though the wait of who wrote it was cancelled (promise P1).
+ * Without sorting it goes along the unique index, which alone has its order: while there are no statistics
+ * it would look through all that the connector has. */
 static const pg_statement set_tenant = {
-    "ingest_tenant", "SELECT set_config('app.current_tenant_id', $1, true), pg_current_xact_id()"
+    "ingest_tenant",
+    "SELECT set_config('app.current_tenant_id', $1, true), set_config('enable_sort', 'off', true), pg_current_xact_id()"
 };
 
 /* The row that is found may be there without the synchronous standby having it: its commit
@@ -91,9 +94,10 @@ static const pg_statement set_tenant = {
  * that this commit waits for the standby, up to the row and beyond (promise P1). */
 static const pg_statement find_same = {
     "ingest_find",
-    "SELECT id, message_control_id, encode(content_hash, 'hex'), processing_status, seq FROM hl7_messages"
-    " WHERE connector_id = $1 AND sending_app IS NOT DISTINCT FROM $2 AND message_control_id = ANY ($3::text[])"
-    " FOR KEY SHARE"
+    "SELECT m.* FROM unnest($3::text[]) AS u (name), LATERAL ("
+    "  SELECT id, message_control_id, encode(content_hash, 'hex'), processing_status, seq FROM hl7_messages"
+    "   WHERE connector_id = $1 AND message_control_id = u.name AND sending_app IS NOT DISTINCT FROM $2"
+    "   ORDER BY sending_app FOR KEY SHARE) m"
 };
 
 static const pg_statement *const statements[] = { &insert_new, &insert_unless_there, &set_tenant, &find_same, NULL };
