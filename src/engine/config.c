@@ -40,7 +40,7 @@ static const key keys[] = {
     { "transform_threads", KIND_INT, AT(transform_threads), CORES, 1, 64, "threads that run scripts" },
     { "script_bytes", KIND_SIZE, AT(script_bytes), "128MiB", 1 << 20, INT64_C(1) << 40,
       "most bytes that a thread's Lua states keep between runs" },
-    { "ingest_connections", KIND_INT, AT(ingest_connections), "2", 1, 16, "database connections that store messages; several nodes share that number" },
+    { "ingest_connections", KIND_INT, AT(ingest_connections), "2", 1, 16, "database connections that store messages, of all nodes together; each uses one at least" },
     { "result_connections", KIND_INT, AT(result_connections), "1", 1, 16, "database connections that store results" },
     { "memory_messages", KIND_INT, AT(memory_messages), "20000", 100, 10000000, "most messages held in memory" },
     { "memory_bytes", KIND_SIZE, AT(memory_bytes), "256MiB", 16 << 20, INT64_C(1) << 40,

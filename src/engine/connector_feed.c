@@ -307,18 +307,28 @@ static void feed(connector *c, size_t messages)
     read_messages(c);
 }
 
+/* What is parked must not be in the way of what it waits for. */
+static size_t room_to_read(connector *c)
+{
+    size_t messages = room(c);
+
+    if (messages > 0 || c->parked_count == 0) return messages;
+    parked_drop(c);
+    return room(c);
+}
+
 void connector_feed(connector *c)
 {
     size_t free_room;
 
     if (!has_to_read(c)) return;
-    free_room = room(c);
+    free_room = room_to_read(c);
     if (c->entered <= larger(free_room, ALWAYS)) feed(c, free_room);     /* read in large pieces */
 }
 
 void connector_feed_any(connector *c)
 {
-    if (has_to_read(c)) feed(c, room(c));
+    if (has_to_read(c)) feed(c, room_to_read(c));
 }
 
 void connector_reread(connector *c)

@@ -228,7 +228,8 @@ static void take(this_node *n)
     if (n->taking) return;
     list_each(l, &n->e->connector_list) {
         connector *c = container_of(l, connector, link);
-        c->taking = (c->told_to_take || c->take_again) && c->epoch == 0 && !c->closing && !connector_busy(c) && count < TAKE_AT_ONCE;
+        c->taking = (c->told_to_take || c->take_again) && c->epoch == 0 && !c->leaving && !c->closing && !connector_busy(c) &&
+                    count < TAKE_AT_ONCE;
         if (!c->taking) continue;
         c->take_again = true;            /* until the answer is there */
         ids[count++] = id_slice(&c->connector_id);
@@ -249,8 +250,10 @@ static void on_released(void *arg, err e, const pg_result *results, int count, c
     (void)useless(n, e, "node.not_released", why);       /* the next beat says so again, */
     list_each(l, &n->e->connector_list) {
         connector *c = container_of(l, connector, link);
-        if (c->releasing && e != ERR_OK) c->holds = true;        /* or that it is to stay */
+        if (!c->releasing) continue;
         c->releasing = false;
+        c->taken = 0;                    /* a take that was answered meanwhile came before */
+        if (e != ERR_OK) c->holds = true;        /* or that it is to stay */
     }
 }
 
@@ -268,7 +271,7 @@ static void give_up(this_node *n)
             c->holds = true;             /* until it is released */
         }
         if (c->epoch != 0 || connector_busy(c) || count == TAKE_AT_ONCE) continue;
-        c->holds = false;
+        c->holds = c->take_again = false;
         c->releasing = true;
         c->taken = 0;
         ids[count++] = id_slice(&c->connector_id);

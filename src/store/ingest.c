@@ -123,9 +123,12 @@ typedef struct lane_writer {             /* one database connection */
 
 struct ingest {
     unsigned    count;
-    unsigned    used, wanted;            /* of the connections, from the first on; where they differ a change is due, */
-    list        held;                    /* and what is put waits for it, until all is settled that was put before: */
-    size_t      held_count;              /* the frames of a connection must not be on two ways at once */
+    unsigned    used, wanted;            /* of the connections, from the first on; where they differ a change is due */
+    unsigned    change;                  /* counts them */
+    size_t      before;                  /* operations that were put before the last and are not done: it is made when none is, */
+    list        held;                    /* and what would go another way waits, for frames of a sender's connection must not */
+    size_t      held_count;              /* be on two at once; */
+    bool        hold_all;                /* all that is put, when a change is followed by another */
     int64_t     newest;                  /* the highest `seq` that came back, or was seen */
     id          node_id;
     ingest_heard heard;
@@ -253,6 +256,7 @@ static void op_done(lane_writer *w, ingest_op *op, ingest_outcome outcome)
 {
     bool sent = op->sent;
 
+    if (op->change != w->owner->change) w->owner->before--;
     op->outcome = outcome;
     op->done(op);
     if (sent) w->sent--;
@@ -289,16 +293,23 @@ static size_t under_way(const ingest *s)
     return n;
 }
 
-static void put(ingest *s, ingest_op *op)
+static unsigned way_of(const ingest_op *op, unsigned used)
 {
-    writer_put(s->lane[hash_mix(hash_bytes(op->connector_id), op->connection) % s->used].out, &op->op);
+    return (unsigned)(hash_mix(hash_bytes(op->connector_id), op->connection) % used);
 }
 
-/* Makes the change that is due, if nothing is under way any more. */
+static void put(ingest *s, ingest_op *op)
+{
+    op->change = s->change;
+    writer_put(s->lane[way_of(op, s->used)].out, &op->op);
+}
+
+/* Makes the change that is due, if all is done that was put before. */
 static void change_over(ingest *s)
 {
-    if (s->used != s->wanted && under_way(s) > 0) return;
+    if (s->used != s->wanted && s->before > 0) return;
     s->used = s->wanted;
+    s->hold_all = false;
     s->held_count = 0;
     for (list *l; (l = list_pop(&s->held)) != NULL;) put(s, op_of(l));
 }
@@ -540,7 +551,7 @@ void ingest_put(ingest *s, ingest_op *op)
         op->done(op);
         return;
     }
-    if (s->used == s->wanted) {
+    if (!s->hold_all && way_of(op, s->used) == way_of(op, s->wanted)) {
         put(s, op);
     } else {
         list_push(&s->held, &op->op.link);
@@ -550,7 +561,14 @@ void ingest_put(ingest *s, ingest_op *op)
 
 void ingest_among(ingest *s, unsigned nodes)
 {
-    s->wanted = nodes == 0 ? s->count : (s->count + nodes - 1) / nodes;
+    unsigned wanted = nodes == 0 ? s->count : (s->count + nodes - 1) / nodes;
+
+    if (wanted != s->wanted) {
+        s->hold_all = s->held_count > 0;
+        s->wanted = wanted;
+        s->change++;
+        s->before = under_way(s);
+    }
     change_over(s);
 }
 

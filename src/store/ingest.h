@@ -46,6 +46,7 @@ typedef struct ingest_op {
     void   (*done)(struct ingest_op *op);
     /* private */
     int      place;                      /* of arrival in its batch */
+    unsigned change;                     /* of the number of connections in use, before it was put */
     bool     inserted, sent;
     unsigned suffix;                     /* of a reused id: ~2, ~3, …; 0: none */
 } ingest_op;

@@ -71,7 +71,7 @@ MUTANTS = [
             "    j = NULL;\n    list_each(l, &c->parked)\n        if (slice_eq(id_slice(&container_of(l, job, run_link)->message_id), message_id)) j = container_of(l, job, run_link);\n"
             "    if (j == NULL) enter_from_row(c, r, row);\n")),
     mutant("p3-two-ways", "frames of a connection go another way while some of it are on theirs", "nodes another_joins",
-           (INGEST, "    if (s->used != s->wanted && under_way(s) > 0) return;\n", "")),
+           (INGEST, "    if (s->used != s->wanted && s->before > 0) return;\n", "")),
     mutant("p3-taker-does-not-wait", "a connector is taken over while who had it still writes", "nodes long_transaction",
            (NODE, "    if (e != ERR_OK || pg_cell_int(&results[0], 0, 1) > 0) {\n", "    if (e != ERR_OK) {\n")),
     mutant("p3-sends-without-a-lease", "a node that lost its lease goes on sending", "failpoints hangs",

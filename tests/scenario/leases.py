@@ -32,9 +32,11 @@ class Nodes:
                             "join interop_nodes n on n.id = l.node_id join interop_connectors k on k.id = l.connector_id")
         return {row["c"]: (row["n"], row["works"]) for row in rows}
 
-    def beat(self, node, slow):
+    def asks(self, node):
+        return self.pg.rows(f"select connector_id c, take from interop_lease_changes('{node}')")
+
+    def acts(self, node, changes, slow):
         """Takes all that it is to take, and gives up some, or all, of what it is to give up."""
-        changes = self.pg.rows(f"select connector_id c, take from interop_lease_changes('{node}')")
         for call, ids in (("take", [row["c"] for row in changes if row["take"]]),
                           ("release", [row["c"] for row in changes if not row["take"] and random.random() > slow])):
             if ids:
@@ -44,9 +46,11 @@ class Nodes:
     def settle(self):
         """Until a round of all changes nothing; how many connectors went from one living node to another."""
         before, alive = self.held(), set(self.alive)
-        for beats in range(100):
-            slow = random.choice([0, 0.5, 0.9]) if beats < 50 else 0
-            if sum(self.beat(node, slow) for node in random.sample(self.alive, len(self.alive))) == 0:
+        for n in range(100):
+            slow = random.choice([0, 0.5, 0.9]) if n < 50 else 0
+            beats, together = random.sample(self.alive, len(self.alive)), random.random() < 0.5
+            asked = {node: self.asks(node) for node in beats} if together else {}
+            if sum(self.acts(node, asked[node] if together else self.asks(node), slow) for node in beats) == 0:
                 break
         else:
             self.s.check(False, "the division comes to rest")

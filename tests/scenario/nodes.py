@@ -12,7 +12,9 @@ from promises_books import Load, adt, check_books, settled, shared_out, site
 from promises_service import Service, control_ids, one_at_a_time
 
 HOSTS = ("127.0.0.1", "127.0.0.2")       # one of each node
-THIRD = "127.0.0.3"
+# One that does nothing: it is only there. Its name comes first.
+THIRD = """insert into interop_nodes (id, name, instance, host, pid, pid_since, release, expires_at)
+values ('NODE_third', '', '00000003', 'elsewhere', 1, 1, 'test', now() + interval '1 hour')"""
 CONNECTIONS = 3                          # for storing: two of each of two nodes, one of each of three
 OTHERS = 12                              # connectors beside the one that is worked on
 
@@ -179,16 +181,17 @@ def another_joins(x):
     lock = stuck(x, last)
     client.send(frame(adt("W300", "WW1", "Step00300", visit="VWW1")))
     wait_for_lock(x)
-    third = s.engine(INTEROP_MLLP_ADDRESS=THIRD)
+    pg.psql(THIRD)
     beats = pg.rows("select id, expires_at from interop_nodes")
-    wait_for("all to know of the third", lambda: all(row not in beats for row in pg.rows("select id, expires_at from interop_nodes")))
+    wait_for("both to know of the third", lambda: [row in beats for row in pg.rows("select id, expires_at from interop_nodes order by name")]
+             == [True, False, False])
     client.send(frame(adt("W301", "WW1", "Step00301", visit="VWW1")))
     client.send(frame(adt("W302", "WW1", "Step00302", visit="VWW1")))
     time.sleep(1.5)                      # another beat
     s.equal(pg.value("select count(*) from hl7_messages where message_control_id in ('W301', 'W302')"), 0, "none overtakes it")
     lock.communicate("rollback;\n")
     s.equal([client.receive().code for _ in range(3)], ["AA"] * 3, "all are acknowledged")
-    third.stop()
+    pg.psql("delete from interop_nodes where id = 'NODE_third'")
     settled(s, pg)
     s.equal(pg.rows("select message_control_id id from hl7_messages where message_control_id like 'W30%' order by transformed_at"),
             [{"id": f"W30{n}"} for n in range(3)], "and transformed in their order")
