@@ -97,20 +97,19 @@ void connector_missed_behind(connector *c, int64_t seq)
 void connector_enter(connector *c, job *j)
 {
     int64_t seq = j->seq;
+    bool may_enter;
 
     if (job_find(c->e, j->message_id.text) != NULL) {    /* it was read back before we heard of its commit */
         job_end(j);
         return;
     }
     /* What a reading may have met, and is not in memory, has ended or was passed over: the database knows. */
-    if (c->behind || seq <= c->highest_read || !can_work(c) || !connector_has_room(c)) {
-        if (seq > c->highest_read && can_work(c) && parked_put(c, j)) return;
-        job_end(j);
-        engine_balance(c->e);
-        connector_missed(c, seq);
-        return;
-    }
-    flow_enter(j);
+    may_enter = seq > c->highest_read && can_work(c);
+    if (may_enter && !c->behind && connector_has_room(c)) { flow_enter(j); return; }
+    if (may_enter && parked_put(c, j)) return;
+    job_end(j);
+    engine_balance(c->e);
+    connector_missed(c, seq);
 }
 
 /* A job from a row of feed_messages or feed_deliveries. */
@@ -202,17 +201,17 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
     c->far_behind = rows == c->asked_page;
     if (c->far_behind) parked_drop(c);
     else parked_enter_until(c, INT64_MAX);
-    if (rows < c->asked_page && c->dropped == c->asked_dropped) {
+    if (!c->far_behind && c->dropped == c->asked_dropped) {
         if (c->told_behind) log_line(LOG_INFO, "connector.caught_up", log_id("connectorId", id_slice(&c->connector_id)));
         c->told_behind = false;
         c->behind = false;
         parked_enter_all(c);
         return;
     }
-    if (rows < c->asked_page || last > c->asked_floor) last = c->asked_floor;
+    if (!c->far_behind || last > c->asked_floor) last = c->asked_floor;
     if (last > c->heard_behind) last = c->heard_behind;
     /* A full page that waits for one on its way: asked again when it is there. */
-    if (rows == c->asked_page && last <= c->fed_seq && !any && c->heard_behind == INT64_MAX && c->dropped == c->asked_dropped) return;
+    if (c->far_behind && last <= c->fed_seq && !any && c->heard_behind == INT64_MAX && c->dropped == c->asked_dropped) return;
     if (last > c->fed_seq) c->fed_seq = last;
     connector_feed(c);
 }

@@ -293,15 +293,10 @@ static size_t under_way(const ingest *s)
     return n;
 }
 
-static unsigned way_of(const ingest_op *op, unsigned used)
-{
-    return (unsigned)(hash_mix(hash_bytes(op->connector_id), op->connection) % used);
-}
-
 static void put(ingest *s, ingest_op *op)
 {
     op->change = s->change;
-    writer_put(s->lane[way_of(op, s->used)].out, &op->op);
+    writer_put(s->lane[op->sender % s->used].out, &op->op);
 }
 
 /* Makes the change that is due, if all is done that was put before. */
@@ -551,7 +546,8 @@ void ingest_put(ingest *s, ingest_op *op)
         op->done(op);
         return;
     }
-    if (!s->hold_all && way_of(op, s->used) == way_of(op, s->wanted)) {
+    op->sender = hash_mix(hash_bytes(op->connector_id), op->connection);
+    if (!s->hold_all && op->sender % s->used == op->sender % s->wanted) {
         put(s, op);
     } else {
         list_push(&s->held, &op->op.link);

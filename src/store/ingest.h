@@ -46,6 +46,7 @@ typedef struct ingest_op {
     void   (*done)(struct ingest_op *op);
     /* private */
     int      place;                      /* of arrival in its batch */
+    uint64_t sender;                     /* hash of connector and connection: which database connection is its way */
     unsigned change;                     /* of the number of connections in use, before it was put */
     bool     inserted, sent;
     unsigned suffix;                     /* of a reused id: ~2, ~3, …; 0: none */

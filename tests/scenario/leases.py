@@ -8,6 +8,7 @@ import random
 from harness import Scenario
 
 CONNECTORS = {"active": 6, "paused": 2, "inactive": 3}
+NUMBERS = {True: CONNECTORS["active"] + CONNECTORS["paused"], False: CONNECTORS["inactive"]}     # by whether they are worked on
 
 
 class Nodes:
@@ -62,8 +63,7 @@ class Nodes:
         counts = collections.defaultdict(collections.Counter)
         for node, works in self.held().values():
             counts[works][node] += 1
-        all_of = {True: CONNECTORS["active"] + CONNECTORS["paused"], False: CONNECTORS["inactive"]}
-        return [(works, dict(counts[works])) for works, number in all_of.items()
+        return [(works, dict(counts[works])) for works, number in NUMBERS.items()
                 if sum(counts[works].values()) != number
                 or max(counts[works].values()) - min(counts[works][n] for n in self.alive) > 1]
 
@@ -71,9 +71,8 @@ class Nodes:
 def must_move(before, nodes):
     """How many connectors have to leave living nodes so that each kind is divided evenly."""
     moves = 0
-    for works in (True, False):
+    for works, number in NUMBERS.items():
         has = collections.Counter(node for node, w in before.values() if w == works)
-        number = sum(CONNECTORS.values()) - CONNECTORS["inactive"] if works else CONNECTORS["inactive"]
         low, more = divmod(number, len(nodes))
         shares = [low + 1] * more + [low] * (len(nodes) - more)
         moves += sum(max(0, h - share) for h, share in zip(sorted((has[n] for n in nodes), reverse=True), shares))

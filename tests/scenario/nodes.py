@@ -32,10 +32,18 @@ class Site:
         self.engines = [self.start(n) for n in range(2)]
         self.loads = []
         self.connector = self.pg.value("select id from interop_connectors where tenant_id = 'north'")
-        wait_for("each connector to be where it is to be", lambda: shared_out(self.pg, 2, OTHERS + 1))
+        self.divided()
 
     def start(self, n):
         return self.s.engine(INTEROP_MLLP_ADDRESS=HOSTS[n], INTEROP_INGEST_CONNECTIONS=CONNECTIONS)
+
+    def divided(self):
+        wait_for("each connector to be where it is to be", lambda: shared_out(self.pg, 2, OTHERS + 1), 20)
+
+    def back(self, n):
+        """The node begins anew, and has its part of the connectors."""
+        self.engines[n] = self.start(n)
+        self.divided()
 
     def holder(self):
         """The index of the node that runs the connector; None while there is none."""
@@ -195,7 +203,7 @@ def another_joins(x):
     settled(s, pg)
     s.equal(pg.rows("select message_control_id id from hl7_messages where message_control_id like 'W30%' order by transformed_at"),
             [{"id": f"W30{n}"} for n in range(3)], "and transformed in their order")
-    wait_for("each connector to be where it is to be", lambda: shared_out(pg, 2, OTHERS + 1), 20)
+    x.divided()
 
 
 def changes_reach_all(x):
@@ -230,7 +238,7 @@ def long_transaction(x):
     s.equal((other.metric("interop_connector_owned", tenant="north"), "node.fenced" in other.text()), (0, False), "it waits, and is not fenced")
     session.communicate()
     wait_for("it to run the connector", lambda: other.metric("interop_connector_owned", tenant="north") == 1, 5)
-    x.engines[n] = x.start(n)
+    x.back(n)
 
 
 def killed(x):
@@ -246,7 +254,7 @@ def killed(x):
     wait_for("it to end the hung transaction", lambda: "node.fences" in x.engines[1 - n].text(), 10)
     hung.communicate()
     x.finish(sending)
-    x.engines[n] = x.start(n)
+    x.back(n)
     wait_for("the connectors to be divided again", lambda: min(x.owned(0), x.owned(1)) > 0, 20)
 
 
@@ -269,7 +277,7 @@ def hangs(x):
     wait_for("it to find that it was fenced", lambda: "node.fenced" in x.engines[n].text(), 10)
     x.finish(sending)
     x.engines[n].must_run()
-    wait_for("it to be a node again", lambda: x.pg.value("select count(*) n from interop_nodes") == 2)
+    x.divided()
     wait_for("the connectors to be divided again", lambda: min(x.owned(0), x.owned(1)) > 0, 20)
 
 
@@ -310,7 +318,7 @@ def stops(x):
     wait_for("the other to run it", lambda: x.holder() == 1 - n, 5, 0.02)
     s.say(f"the other node took over {time.monotonic() - begun:.2f} s after the end of the first")
     x.finish(sending)
-    x.engines[n] = x.start(n)
+    x.back(n)
 
 
 CASES = [divided, acknowledged_then_sent_to_the_other, late_word, stored_during_a_reading, another_joins, changes_reach_all, killed, long_transaction, hangs, stops, stale_requests]
