@@ -495,7 +495,7 @@ class Engine(Process):
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.started = time.monotonic()
-        super().__init__("interop run", [BINARY, "run"], log,
+        super().__init__("interop run", [scenario.binary, "run"], log,
                          {**scenario.env, "INTEROP_HTTP": f"127.0.0.1:{self.port}", **env})
 
     def get(self, path):
@@ -536,6 +536,7 @@ class Scenario:
 
     def __init__(self, name):
         self.name = name
+        self.binary = BINARY             # of the commands and engines that are started next
         self.folder = os.path.join(ROOT, "build", "scenario", name + (".sanitized" if SANITIZED else ""))
         self.checked = 0
         self.parts = []                  # things to end, latest first
@@ -620,7 +621,7 @@ class Scenario:
     def run(self, *args, code=0, stdin=None, env=None, seconds=120):
         """`interop ARGS`, to its end; Failed unless it exits with `code` (None: any)."""
         argv = [str(arg) for arg in args]
-        done = subprocess.run([BINARY, *argv], input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
+        done = subprocess.run([self.binary, *argv], input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
                               capture_output=True, env={**self.env, **(env or {})}, cwd=ROOT, check=False,
                               timeout=seconds * PATIENCE)
         with open(os.path.join(self.folder, "commands.log"), "ab") as log:
@@ -662,7 +663,7 @@ class Scenario:
     def fhir_demo(self, *args, port=None):
         """The demo FHIR store on a port of its own; returns its base URL. The process is `self.demo`."""
         port = port or free_port()
-        demo = Process("interop fhir-demo", [BINARY, "fhir-demo", "--http", f"127.0.0.1:{port}", *args], self.log("fhir-demo"),
+        demo = Process("interop fhir-demo", [self.binary, "fhir-demo", "--http", f"127.0.0.1:{port}", *args], self.log("fhir-demo"),
                        self.env)
         self.demo = demo
         self.parts.append(lambda: demo.end(signal.SIGTERM) if demo.running() else None)

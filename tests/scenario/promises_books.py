@@ -276,12 +276,12 @@ def check_books(s, pg, nats, base, loads, retries=False):
     check_events(s, pg, nats, retries)
 
 
-def site(s, pg, base, tenant="north", port=None, name="adt", *more):
+def site(s, pg, base, tenant="north", port=None, name="adt", *more, pack=PACK):
     """A tenant's connector that feeds `base`; returns its port."""
     from harness import free_port
     port = port or free_port()
     s.interop("connector", "add", "--tenant", tenant, "--name", name, "--protocol", "mllp", "--direction", "inbound",
-              "--port", port, "--pack", os.path.join(PACK), "--activate", *more)
+              "--port", port, "--pack", pack, "--activate", *more)
     if base and not pg.value(f"select count(*) n from fhir_routing_rules where active and service_url = '{base}'"):
         s.interop("rule", "add", "--type", "*", "--url", base)
     return port
