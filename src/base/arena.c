@@ -11,15 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define ARENA_ASAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define ARENA_ASAN 1
-#endif
-#ifdef ARENA_ASAN
+#include "base/sanitizer.h"
+
+#if UNDER_ASAN
 #include <sanitizer/asan_interface.h>
 #define poison(p, n) ASAN_POISON_MEMORY_REGION((p), (n))
 #define unpoison(p, n) ASAN_UNPOISON_MEMORY_REGION((p), (n))
@@ -126,7 +120,7 @@ void *arena_alloc(arena *a, size_t size)
 
     if (size > SIZE_MAX / 2) die("arena: %zu bytes wanted", size);
     want = (size + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
-#ifdef ARENA_ASAN
+#if UNDER_ASAN
     want += ALIGNMENT;                   /* a poisoned gap finds overruns */
 #endif
     if (a->at == NULL || (size_t)(a->end - a->at) < want) add_block(a, want);

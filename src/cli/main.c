@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 
+#include "base/sanitizer.h"
 #include "cli/cli.h"
 #include "engine/words.h"
 
@@ -20,15 +21,11 @@ static void print_usage(FILE *f)
     (void)fputs("\n`interop COMMAND --help` tells more. Exit codes: 0 all well, 1 findings or failures, 2 wrong usage.\n", f);
 }
 
-#ifndef __has_feature                    /* gcc has a macro of its own instead */
-#define __has_feature(name) 0
-#endif
-
 /* Messages are in our memory, and must not be in a core dump (promise P9). LeakSanitizer
  * needs to trace its own process. */
 static void forbid_dumps(void)
 {
-#if !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer)
+#if !UNDER_ASAN
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 #endif
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/sanitizer.h"
 #include "script/state.h"
 
 #define BUDGET_SIGNAL (SIGRTMIN + 5)
@@ -106,16 +107,7 @@ static err make_timers(err_info *why)
 
 /* ThreadSanitizer holds a signal back until the next call into libc, which a loop
  * in Lua need never make: under it, and only there, a standing hook looks. */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define BUDGET_STANDING_HOOK 1
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define BUDGET_STANDING_HOOK 1
-#endif
-
-#ifdef BUDGET_STANDING_HOOK
+#if UNDER_TSAN
 static void on_count(lua_State *L, lua_Debug *ar)
 {
     (void)ar;

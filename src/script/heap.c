@@ -7,14 +7,7 @@
 
 #include <stdlib.h>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HEAP_ASAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define HEAP_ASAN 1
-#endif
+#include "base/sanitizer.h"
 
 #define SLAB_ALIGN ((size_t)8 << 10)
 /* The rest is where malloc keeps its own header of the slab behind. */
@@ -48,7 +41,7 @@ static inline size_t class_size(size_t class)
 
 static inline bool is_small(size_t size)
 {
-#ifdef HEAP_ASAN
+#if UNDER_ASAN
     (void)size;
     return false;
 #else

@@ -120,11 +120,11 @@ def outage(bench):
 
 
 def poison(bench):
-    """By turns without and with messages of a key that is stuck, the median round of each. Rounds are short and their order
-    changes: what the disk does every half minute falls upon few of them."""
+    """By turns without and with messages of a key that is stuck, the median round of each. A round is of 10,000 other keys, and
+    about as long as what the disk does every half minute, which may fall upon any."""
     body = 'local put = (function() ' + to("sink") + ' end)()\nreturn function(msg, out) if msg:get "PID-3.1" == "STUCK" then error("stuck") end ' \
            'put(msg, out) end\n'
-    rounds, count = (1, 300) if bench.smoke else (18, 1250)
+    rounds, count = (1, 300) if bench.smoke else (8, 10000)
     with Quiet("bench-poison") as s:
         pg = s.started(0 if bench.smoke else 800)
         pg.psql(f"insert into fhir_services (id, tenant_id, name, url) values ('SVC_sink', 'one', 'sink', '{Sink(s).url}')")

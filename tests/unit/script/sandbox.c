@@ -3,11 +3,9 @@
 #include "support.h"
 
 #include "base/clock.h"
+#include "base/sanitizer.h"
 
-#ifndef __has_feature                    /* gcc has none, and these tests run without a sanitizer with it */
-#define __has_feature(name) 0
-#endif
-enum { SLOWED = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ? 10 : 1 };   /* by a sanitizer, at most */
+enum { SLOWED = UNDER_ASAN || UNDER_TSAN ? 10 : 1 };     /* how many times the CPU time a script may need */
 
 typedef struct attack {
     const char *name;
