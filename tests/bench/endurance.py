@@ -124,7 +124,7 @@ def poison(bench):
     about as long as what the disk does every half minute, which may fall upon any."""
     body = 'local put = (function() ' + to("sink") + ' end)()\nreturn function(msg, out) if msg:get "PID-3.1" == "STUCK" then error("stuck") end ' \
            'put(msg, out) end\n'
-    rounds, count = (1, 300) if bench.smoke else (8, 10000)
+    rounds, count = (1, 300) if bench.smoke else (4, 10000)
     with Quiet("bench-poison") as s:
         pg = s.started(0 if bench.smoke else 800)
         pg.psql(f"insert into fhir_services (id, tenant_id, name, url) values ('SVC_sink', 'one', 'sink', '{Sink(s).url}')")
