@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/inside.h"
+#include "engine/stream.h"
 
 enum { LISTEN_AGAIN_MS = 1000 };
 
@@ -306,6 +307,7 @@ static connector *connector_new(engine *e, const pg_result *rows, int row)
     c->version = -1;
     list_init(&c->jobs);
     list_init(&c->parked);
+    list_init(&c->streams);
     if (uv_timer_init(e->loop, &c->retry) != 0) die("uv_timer_init failed");
     map_add(&e->connectors, &c->node, hash_bytes(id_slice(&c->connector_id)));
     list_push(&e->connector_list, &c->link);
@@ -362,6 +364,8 @@ void connector_tick(connector *c)
     if (c->load_routes_again) connector_load_routes(c);
     if (c->load_pack_again) connector_load_pack(c);
     old_pack_ask(c);
+    connector_release_due(c);
+    streams_tick(c);
     connector_feed_any(c);
 }
 
@@ -394,6 +398,8 @@ void connector_free(connector *c)
     map_remove(&c->e->connectors, &c->node);
     if (c->epoch != 0) c->e->owned--;
     lanes_fini(&c->lanes);
+    aside_clear(&c->aside);
+    streams_free(c);
     program_drop(c->prog);
     program_drop(c->old);
     routes_drop(c->routes);

@@ -8,6 +8,7 @@
 #define ENGINE_CONNECTOR_H
 
 #include "base/metric.h"
+#include "engine/aside.h"
 #include "engine/engine.h"
 #include "engine/job.h"
 #include "engine/settings.h"
@@ -18,6 +19,18 @@ typedef struct connector_metrics {
     metric *received, *stored, *repeated, *refused, *quarantined, *processed, *failed, *dead_lettered;
     metric *ack_seconds, *last_message, *in_memory, *oldest, *connections, *behind, *owned;
 } connector_metrics;
+
+/* What the database was asked for takes its room until it has answered. */
+struct page { int messages; size_t bytes; };
+
+/* A reading of what was set aside: not the next one before this one is over and as much was read of what is new, and
+ * not most of the time. */
+struct release {
+    bool     due, under_way;
+    uint64_t began_ns;
+    int64_t  until;                      /* the `seq` that readings had come to when it began */
+    uint64_t rows, beyond;               /* that were looked at up to there, and since */
+};
 
 /* How far a database connection of another node has stored messages of a connector. */
 struct heard { uint64_t writer; int64_t base, asked_base; };
@@ -64,13 +77,22 @@ struct connector {
     size_t      entered, held;           /* of them those that are stored, and their bytes */
     size_t      weight;                  /* bytes of one that is transformed, a running mean; 0: not known */
     bool        behind, feeding, told_behind;
+    size_t      failed;                  /* jobs in memory that are tried again */
+    aside       aside;                   /* keys of which one failed: what stands behind it is not in memory */
+    struct release release;              /* of these keys */
+    bool        told_aside;
+    list        streams;                 /* its deliveries by target, see stream.h */
+    size_t      stream_count;
+    uint64_t    made_room_ns;            /* when it was last asked for */
+    bool        room_due, soon;          /* see connector_soon */
     uint64_t    readings;                /* so far; the number of the one that was asked for last */
     bool        far_behind;              /* there was more than that one could bring */
     list        parked;                  /* stored while it is under way, by seq; see connector_parked.c */
     size_t      parked_count, parked_bytes;
     int64_t     asked_epoch;             /* the lease when the database was asked */
-    int         asked_page;              /* messages that it was asked for at most, and what they may weigh */
-    size_t      asked_bytes;
+    struct page page;                    /* of that reading */
+    int         scan;                    /* messages that it looked through for it */
+    size_t      asked, asked_bytes;      /* messages that all readings under way may give, also of streams */
     bool        from_start;              /* the next reading begins with the first open message */
     int64_t     fed_seq;                 /* while behind: all open messages up to here were taken */
     int64_t     asked_seq;               /* fed_seq when the database was asked */
@@ -79,8 +101,9 @@ struct connector {
     int64_t     asked_floor;             /* ingest_floor when the database was asked */
     uint64_t    dropped, asked_dropped;  /* stored and left to be read: until now, when it was asked */
     bool        load_routes_again, load_pack_again;      /* it failed */
-    bool        deliveries_fed;          /* open deliveries of before are all in memory or done */
-    int64_t     delivery_seq;
+    bool        deliveries_fed;          /* open deliveries of before are all in memory or done, or their streams read them */
+    int64_t     delivery_seq;            /* of their messages: how far they are */
+    size_t      deliveries_read;
     bool        closing, stopping;       /* for good; the old listener, on its way to a new one */
     bool        told_no_pack, told_cannot_listen;
     bool        timer_closed;
@@ -132,6 +155,9 @@ void connector_missed(connector *c, int64_t seq);
 /* Messages behind `seq` may be stored that are not in memory: they are read before anything newer goes. */
 void connector_missed_behind(connector *c, int64_t seq);
 
+/* The same from this `seq` on, which is nothing to tell of. */
+void connector_read_from(connector *c, int64_t seq);
+
 /* A node's database connection has stored messages of it, the newest from `base` on: what is not known
  * of them is read before anything newer goes. */
 void connector_heard(connector *c, slice writer_name, int64_t base);
@@ -146,6 +172,9 @@ bool connector_heard_all(connector *c, slice handed);
 /* This node runs it from now on: everything that is open is read. */
 void connector_own(connector *c, int64_t epoch);
 
+/* A job of an earlier lease has ended, and readings under this one may have met it: its message is read again. */
+void connector_met_before(connector *c, int64_t seq);
+
 /* It does so no more: its jobs are dropped, at once or when who holds them gives them back. */
 void connector_lose(connector *c);
 
@@ -154,6 +183,25 @@ bool connector_busy(const connector *c);
 
 /* While it is leaving: is anything of it under way that should end first? */
 bool connector_working(const connector *c);
+
+/* Is one of the keys set aside? Then this message is, too; a job ends here. And so is one of so many that failed,
+ * if it is not tried again soon (`next_us`, else 0). */
+bool connector_sets_aside(connector *c, const slice *keys, size_t count, int64_t seq, int64_t next_us);
+bool connector_sets_job_aside(connector *c, job *j);
+
+/* There is little room, and something could go: what only waits leaves memory soon. Not more often than is worth it. */
+void connector_make_room(connector *c);
+
+/* What ends other jobs than the one at hand, and so is done from the loop itself (engine_soon). */
+void connector_soon(connector *c);
+
+/* A job of these keys left the lanes of transforming: what is set aside behind it is read, if anything is. */
+void connector_freed(connector *c, const slice *keys, size_t count);
+
+/* One of the messages that are set aside may have changed: all of them are looked at. */
+void connector_release(connector *c);
+void connector_release_due(connector *c);                /* once a second */
+void connector_forget_aside(connector *c);               /* all that is open is read anew */
 
 /* May another job come into memory? */
 bool connector_has_room(const connector *c);

@@ -5,6 +5,7 @@
  * when it comes back. So is a job whose message was replayed or skipped meanwhile. */
 #include "base/log.h"
 #include "engine/inside.h"
+#include "engine/stream.h"
 
 bool connector_busy(const connector *c)
 {
@@ -32,6 +33,10 @@ void connector_own(connector *c, int64_t epoch)
     c->holds = true;
     c->deliveries_fed = c->told_behind = false;
     c->delivery_seq = 0;
+    c->deliveries_read = 0;
+    aside_clear(&c->aside);
+    c->release = (struct release){ 0 };
+    streams_reset(c);
     c->highest_read = 0;
     c->writer_count = 0;
     metric_set(c->count.owned, 1);
@@ -50,6 +55,14 @@ bool job_drop(job *j)
     if (!deliver_drop(j->conn->e->deliveries, j)) return false;
     flow_end(j);
     return true;
+}
+
+void connector_met_before(connector *c, int64_t seq)
+{
+    if (c->epoch == 0) return;
+    connector_missed_behind(c, seq - 1);
+    c->deliveries_fed = false;
+    if (seq <= c->delivery_seq) c->delivery_seq = seq - 1;
 }
 
 void connector_lose(connector *c)

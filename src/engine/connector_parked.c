@@ -53,7 +53,7 @@ static void enter_until(connector *c, int64_t seq, uint64_t readings)
         if (j->seq > seq) return;
         if (j->parked_in >= readings) continue;
         parked_leave(j);
-        flow_enter(j);
+        if (!connector_sets_job_aside(c, j)) flow_enter(j);
     }
 }
 

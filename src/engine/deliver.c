@@ -5,7 +5,9 @@
  *                             target's fault: end of the queue ------------+
  *                             message's fault: RETRYING (timer) -----------+
  *                                                                          v
- *                                       lane is left <-- ENDED <-- COMMITTING */
+ *                                       lane is left <-- ENDED <-- COMMITTING
+ *
+ * One that only waits may be left to the database (ASIDE), and come back; see stream.h. */
 #include "engine/deliver.h"
 
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #include "base/log.h"
 #include "engine/delivery.h"
 #include "engine/retry.h"
+#include "engine/stream.h"
 
 enum { MEMORY_BYTES = 32 << 20 };
 
@@ -63,6 +66,7 @@ static void delivery_init(deliverer *all, job *j, int ordinal, const id *deliver
         d->to = target_for(all, d->plan->to);
         d->transactions = d->plan->to->transactions;
     }
+    d->of = stream_of(j->conn, d->plan->to != NULL ? d->plan->to->url : j->again[ordinal].service_url);
     d->answered = on_answered;
     d->pass.tickets = d->tickets;
     d->pass.go = on_pass;
@@ -70,20 +74,47 @@ static void delivery_init(deliverer *all, job *j, int ordinal, const id *deliver
     list_init(&d->link);
 }
 
-static void enter_all(deliverer *all, job *j)
+static bool is_over(const delivery *d) { return d->state == DELIVERY_ENDED || d->state == DELIVERY_COMMITTING; }
+
+void deliver_enter(delivery *d)
 {
+    job *j = d->j;
+
+    d->state = DELIVERY_LANE;
+    j->open_deliveries++;
+    d->of->inside++;
+    lanes_enter(&j->conn->e->deliveries->lanes, &d->pass, d->of->scope, j->keys, j->key_count);
+}
+
+void deliver_leave_lane(delivery *d)
+{
+    if (!d->pass.inside) return;
+    d->of->inside--;
+    lanes_leave(&d->j->conn->e->deliveries->lanes, &d->pass);
+}
+
+/* It is there, for those that waited for it to be read; and what comes next of these keys may be transformed:
+ * its deliveries will stand behind. */
+static void job_entered(job *j)
+{
+    connector *c = j->conn;
+
+    bool came = j->coming;
+
+    j->coming = false;
+    if (came) stream_came(j->read_for);
+    lanes_leave(&c->lanes, &j->pass);
+    connector_freed(c, j->keys, j->key_count);
+}
+
+static void enter_all(job *j)
+{
+    j->entered = true;
     j->open_deliveries = 0;
     for (int i = 0; i < j->plan.count; i++)
-        if (j->deliveries[i].state != DELIVERY_ENDED) j->open_deliveries++;
-    for (int i = 0; i < j->plan.count; i++) {
-        delivery *d = &j->deliveries[i];
-        uint64_t scope = hash_mix(hash_bytes(id_slice(&j->conn->connector_id)), hash_bytes(slice_of(d->to->url)));
-        if (d->state == DELIVERY_ENDED) continue;
-        d->state = DELIVERY_LANE;
-        lanes_enter(&all->lanes, &d->pass, scope | 1, j->keys, j->key_count);
-    }
-    /* What comes next of these keys may be transformed: its deliveries will stand behind. */
-    lanes_leave(&j->conn->lanes, &j->pass);
+        if (j->deliveries[i].state != DELIVERY_ENDED) stream_put(&j->deliveries[i]);
+    job_entered(j);
+    if (j->open_deliveries == 0) flow_end(j);            /* all are left to the database */
 }
 
 void deliver_start(deliverer *all, job *j)
@@ -93,20 +124,25 @@ void deliver_start(deliverer *all, job *j)
         delivery_init(all, j, i, &j->outcome.deliveries[i].delivery_id);
         j->deliveries[i].needs_left = j->plan.deliveries[i].need_count;
     }
-    enter_all(all, j);
+    enter_all(j);
 }
 
 /* ---- going ------------------------------------------------------------------------------------ */
 
 static void delivery_commit(deliverer *all, delivery *d, const char *status, const err_info *why, int64_t next_us);
 
+static void queue_up(delivery *d)
+{
+    d->state = DELIVERY_QUEUED;
+    d->queued_ns = clock_ns();
+    target_put(d->to, &d->link);
+}
+
 static void on_retry_timer(uv_timer_t *t)
 {
     delivery *d = t->data;
 
-    if (d->state != DELIVERY_RETRYING || d->j->conn->e->closing) return;
-    d->state = DELIVERY_QUEUED;
-    target_put(d->to, &d->link);
+    if (d->state == DELIVERY_RETRYING && !d->j->conn->e->closing) queue_up(d);
 }
 
 static void delivery_wait(delivery *d)
@@ -117,6 +153,7 @@ static void delivery_wait(delivery *d)
         d->timer = mem_zalloc(sizeof *d->timer);
         if (uv_timer_init(d->j->conn->e->loop, d->timer) != 0) die("uv_timer_init failed");
         d->timer->data = d;
+        d->of->failed++;
     }
     d->state = DELIVERY_RETRYING;
     uv_timer_start(d->timer, on_retry_timer, left_ms < 0 ? 0 : (uint64_t)left_ms, 0);
@@ -130,8 +167,7 @@ static void delivery_go(deliverer *all, delivery *d)
     } else if (d->next_attempt_us > clock_real_us()) {
         delivery_wait(d);
     } else {
-        d->state = DELIVERY_QUEUED;
-        target_put(d->to, &d->link);
+        queue_up(d);
     }
 }
 
@@ -276,16 +312,19 @@ static void on_committed(outcome_op *op, err e, const err_info *why)
     failpoint("deliver.recorded");
     engine_told(all->e);
     if (strcmp(op->status, "failed") == 0) waiters_tell(all->e->waiters, &d->j->message_id, BECAME_FAILED);
-    if (strcmp(op->status, "failed") == 0) delivery_wait(d);
-    else delivery_end(all, d);
+    if (strcmp(op->status, "failed") != 0) { delivery_end(all, d); return; }
+    delivery_wait(d);
+    connector_feed(d->j->conn);          /* others may go while it waits */
 }
 
 static void on_timer_closed(uv_handle_t *h) { free(h); }
 
 static void drop_timer(delivery *d)
 {
-    if (d->timer != NULL) uv_close((uv_handle_t *)d->timer, on_timer_closed);
+    if (d->timer == NULL) return;
+    uv_close((uv_handle_t *)d->timer, on_timer_closed);
     d->timer = NULL;
+    d->of->failed--;
 }
 
 /* Those that waited for this one's answer go, or end with it. */
@@ -297,15 +336,19 @@ static void wake_dependents(deliverer *all, delivery *d, bool good)
         delivery *other = &j->deliveries[i];
         bool needs = false;
         for (int k = 0; k < other->plan->need_count; k++) needs |= other->plan->needs[k] == d->ordinal;
-        if (!needs || other->state == DELIVERY_ENDED || other->state == DELIVERY_COMMITTING) continue;
+        if (!needs || is_over(other)) continue;
         if (good) call_resolve(other, d);
         other->needs_left--;
         if (!good) {
+            stream_take_out(other);
+            if (other->state == DELIVERY_ASIDE) j->open_deliveries++;
             (void)err_set(&other->why, ERR_REFUSED, "what it refers to was not delivered");
             other->needs_left = -1;      /* never goes */
             delivery_commit(all, other, "dead_lettered", &other->why, 0);
         } else if (other->state == DELIVERY_NEEDS && other->needs_left == 0) {
             delivery_go(all, other);
+        } else if (other->state == DELIVERY_ASIDE && other->needs_left == 0) {
+            stream_release(other->of);   /* it may have been set aside for this */
         }
     }
 }
@@ -319,7 +362,8 @@ static void delivery_end(deliverer *all, delivery *d)
     drop_timer(d);
     j->any_dead |= !good;
     wake_dependents(all, d, good);
-    lanes_leave(&all->lanes, &d->pass);
+    deliver_leave_lane(d);
+    stream_freed(d->of, j->keys, j->key_count);
     flow_delivered(j);
 }
 
@@ -374,12 +418,12 @@ static void on_links(void *arg, err e, const pg_result *results, int count, cons
             d->needs_left--;
         }
     }
-    enter_all(all, j);
+    enter_all(j);
 }
 
 void deliver_again(deliverer *all, job *j)
 {
-    bool fits = plan_fits(j);
+    bool fits = plan_fits(j), any_ended = false;
 
     if (!fits) {                         /* nobody may guess which is which: empty plans, that end at once */
         j->plan.count = j->again_count;
@@ -394,8 +438,13 @@ void deliver_again(deliverer *all, job *j)
         d->attempts = j->again[i].attempts;
         d->next_attempt_us = j->again[i].next_attempt_us;
         d->maybe_sent = true;
+        any_ended |= j->again[i].ended;
         if (j->again[i].ended) d->state = DELIVERY_ENDED;
-        else j->open_deliveries++;
+        else if (!fits) j->open_deliveries++;
+    }
+    if (fits && !any_ended) {
+        enter_all(j);
+        return;
     }
     if (fits) {
         j->reading_links = true;
@@ -413,6 +462,37 @@ void deliver_again(deliverer *all, job *j)
     }
 }
 
+bool deliver_has_entered(const job *j) { return j->entered; }
+
+bool deliver_is_left(const job *j)
+{
+    for (int i = 0; i < j->plan.count; i++)
+        if (j->deliveries[i].state == DELIVERY_ASIDE) return true;
+    return false;
+}
+
+void deliver_leave(delivery *d)
+{
+    if (d->state == DELIVERY_QUEUED) target_take_out(d->to, &d->link);
+    drop_timer(d);
+    d->state = DELIVERY_ASIDE;
+    d->j->open_deliveries--;
+}
+
+bool deliver_lane_is_used(const deliverer *all, uint64_t scope, slice key) { return lanes_has(&all->lanes, scope, key); }
+
+bool deliver_is_stuck(const deliverer *all, slice url)
+{
+    enum { TOO_SLOW_S = 30 };
+    map_node *node = map_find(&all->targets, hash_bytes(url), same_url, &url);
+    const target *t = node == NULL ? NULL : container_of(node, target, node);
+    const delivery *next;
+
+    if (t == NULL || t->state != BREAKER_CLOSED || list_empty(&t->queue)) return t != NULL && t->state != BREAKER_CLOSED;
+    next = container_of(t->queue.next, delivery, link);
+    return clock_ns() - next->queued_ns > TOO_SLOW_S * UINT64_C(1000000000);
+}
+
 void deliver_retry_now(deliverer *all, job *j)
 {
     (void)all;
@@ -420,6 +500,7 @@ void deliver_retry_now(deliverer *all, job *j)
         const delivery *d = &j->deliveries[i];
         if (d->state == DELIVERY_RETRYING) uv_timer_start(d->timer, on_retry_timer, 0, 0);
         else if (d->state == DELIVERY_QUEUED) target_probe(d->to);
+        else if (d->state == DELIVERY_ASIDE) stream_release(d->of);
     }
 }
 
@@ -470,9 +551,10 @@ bool deliver_under_way(const job *j)
 static void drop_delivery(deliverer *all, delivery *d)
 {
     if (d->state == DELIVERY_QUEUED && !list_empty(&d->link)) target_take_out(d->to, &d->link);
+    stream_take_out(d);
     d->state = DELIVERY_ENDED;
     drop_timer(d);
-    lanes_leave(&all->lanes, &d->pass);
+    deliver_leave_lane(d);
     if (d->call == NULL) return;
     fetch_cancel(d->call);
     d->call = NULL;
@@ -512,8 +594,9 @@ void deliver_abandon(deliverer *all, job *j)
         if (d->call != NULL) { fetch_cancel(d->call); all->active--; }
         d->call = NULL;
         if (d->state == DELIVERY_QUEUED && !list_empty(&d->link)) target_take_out(d->to, &d->link);
+        stream_take_out(d);
         drop_timer(d);
-        lanes_leave(&all->lanes, &d->pass);
+        deliver_leave_lane(d);
     }
 }
 

@@ -32,6 +32,8 @@ typedef struct entry_state {             /* of one resource of a delivery */
 } entry_state;
 
 typedef enum delivery_state {
+    DELIVERY_ASIDE,                      /* in the database only, though the job is here */
+    DELIVERY_PARKED,                     /* until its stream was read to the end */
     DELIVERY_LANE, DELIVERY_NEEDS, DELIVERY_QUEUED, DELIVERY_SENDING, DELIVERY_RETRYING,
     DELIVERY_COMMITTING, DELIVERY_ENDED
 } delivery_state;
@@ -43,9 +45,11 @@ typedef struct delivery {
     id              delivery_id;
     plan_delivery  *plan;
     target         *to;
+    struct stream  *of;
     lane_pass       pass;
     lane_ticket     tickets[HL7_KEYS_MAX];
-    list            link;                /* in the target's queue */
+    list            link;                /* in the target's queue, or where it is parked */
+    uint64_t        queued_ns;           /* since when it is there */
     int             needs_left;
     int             attempts;
     int64_t         next_attempt_us;
@@ -79,6 +83,17 @@ struct deliverer {
     void  (*closed)(void *arg);
     void   *closed_arg;
 };
+
+/* Into its lanes: one that is aside. */
+void deliver_enter(delivery *d);
+
+/* Out of memory, which the database has it for: first all that leave, then each out of its lanes. */
+void deliver_leave(delivery *d);
+void deliver_leave_lane(delivery *d);
+
+/* Does anybody stand in this lane? Is the target there, and takes what it gets in time? */
+bool deliver_lane_is_used(const deliverer *all, uint64_t scope, slice key);
+bool deliver_is_stuck(const deliverer *all, slice url);
 
 /* Starts the next call of a delivery. VERDICT_DONE when nothing is left to be called. */
 verdict call_next(deliverer *all, delivery *d);

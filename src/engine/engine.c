@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/inside.h"
+#include "engine/stream.h"
 
 #define TELL_AGAIN_NS UINT64_C(3000000000)
 
@@ -307,6 +308,21 @@ static void on_tick(uv_timer_t *t)
     engine_balance(e);
 }
 
+static void on_soon(uv_idle_t *idle)
+{
+    engine *e = container_of(idle, engine, soon);
+
+    (void)uv_idle_stop(idle);            /* it may be started again */
+    list_each(l, &e->connector_list)
+        if (container_of(l, connector, link)->soon) connector_soon(container_of(l, connector, link));
+}
+
+void engine_soon(connector *c)
+{
+    c->soon = true;
+    if (!c->e->closing) (void)uv_idle_start(&c->e->soon, on_soon);
+}
+
 /* ---- questions ----------------------------------------------------------------------------------------- */
 
 bool engine_ready(const engine *e, err_info *why)
@@ -350,7 +366,7 @@ void engine_measure(engine *e)
         }
         metric_set(c->count.in_memory, (int64_t)c->job_count);
         metric_set(c->count.oldest, (now - oldest) / 1000000);
-        metric_set(c->count.behind, c->behind);
+        metric_set(c->count.behind, c->behind || !aside_is_empty(&c->aside) || streams_wait(c));
         metric_set(c->count.connections, c->server == NULL ? 0 : mllp_server_connections(c->server));
     }
 }
@@ -400,7 +416,7 @@ err engine_open(uv_loop_t *loop, const config *cfg, const char *lua_dir, engine 
     e->watched = watch_open(e);
     e->node = node_new(e);
     e->waiters = waiters_new(e);
-    if (uv_timer_init(loop, &e->tick) != 0) die("uv_timer_init failed");
+    if (uv_timer_init(loop, &e->tick) != 0 || uv_idle_init(loop, &e->soon) != 0) die("uv_timer_init failed");
     uv_timer_start(&e->tick, on_tick, TICK_MS, TICK_MS);
     *out = e;
     return ERR_OK;

@@ -31,10 +31,16 @@ static void on_tick_closed(uv_handle_t *h)
     closed(arg);
 }
 
+static void on_soon_closed(uv_handle_t *h)
+{
+    engine *e = container_of((uv_idle_t *)h, engine, soon);
+    uv_close((uv_handle_t *)&e->tick, on_tick_closed);
+}
+
 static void node_freed(void *arg)
 {
     engine *e = arg;
-    uv_close((uv_handle_t *)&e->tick, on_tick_closed);
+    uv_close((uv_handle_t *)&e->soon, on_soon_closed);
 }
 
 static void part_closed(void *arg)

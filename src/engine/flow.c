@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "engine/inside.h"
 #include "engine/retry.h"
+#include "engine/stream.h"
 
 /* ---- jobs ------------------------------------------------------------------------- */
 
@@ -18,6 +19,7 @@ job *job_new(connector *c)
     j->conn = c;
     j->pass.tickets = j->tickets;
     j->pass.go = on_pass;
+    list_init(&j->run_link);
     list_push(&c->jobs, &j->link);
     c->job_count++;
     c->e->job_count++;
@@ -53,8 +55,12 @@ static void on_timer_closed(uv_handle_t *h) { free(h); }
 void job_end(job *j)
 {
     connector *c = j->conn;
+    stream *awaited = j->coming ? j->read_for : NULL;
 
-    if (j->timer != NULL) uv_close((uv_handle_t *)j->timer, on_timer_closed);
+    if (j->timer != NULL) {
+        uv_close((uv_handle_t *)j->timer, on_timer_closed);
+        c->failed--;
+    }
     if (j->state == JOB_PARKED) parked_leave(j);
     list_remove(&j->link);
     c->job_count--;
@@ -71,6 +77,7 @@ void job_end(job *j)
     deliver_free(j);
     arena_free(&j->mem);
     free(j);
+    if (awaited != NULL) stream_came(awaited);
 }
 
 static bool same_message(const map_node *node, const void *key)
@@ -85,17 +92,28 @@ job *job_find(engine *e, const char *message_id)
     return node == NULL ? NULL : container_of(node, job, node);
 }
 
+void flow_left(job *j)
+{
+    connector *c = j->conn;
+
+    lanes_leave(&c->lanes, &j->pass);
+    job_end(j);
+    engine_balance(c->e);
+}
+
 /* The job has ended: there is room for another. */
 void flow_end(job *j)
 {
     connector *c = j->conn;
     id message_id = j->message_id;
-    bool replayed = j->replayed;
+    int64_t seq = j->seq;
+    bool replayed = j->replayed, of_before = j->indexed && j->epoch != c->epoch;
+    bool awaited = aside_has(&c->aside, j->keys, j->key_count);
 
-    lanes_leave(&c->lanes, &j->pass);
-    job_end(j);
-    engine_balance(c->e);
+    flow_left(j);
     if (replayed) connector_take(c->e, c->tenant, id_slice(&message_id));
+    if (of_before) connector_met_before(c, seq);
+    if (awaited) connector_release(c);
     connector_feed(c);
 }
 
@@ -165,7 +183,8 @@ static void enter_by(job *j, slice pack_of_then)
     enter(j);
     if (slice_is(pack_of_then, pack_digest(c->prog->pack))) j->run_program = program_keep(c->prog);
     else old_pack_wait(j, pack_of_then); /* it keeps its place in the lanes meanwhile */
-    lanes_enter(&c->lanes, &j->pass, 0, j->keys, j->key_count);
+    /* What is read for a target keeps its own order: nothing that is made for it meanwhile comes before it. */
+    lanes_enter(&c->lanes, &j->pass, j->read_for == NULL ? 0 : j->read_for->scope, j->keys, j->key_count);
 }
 
 void flow_again(job *j, slice pack_of_then) { enter_by(j, pack_of_then); }
@@ -192,6 +211,7 @@ static void flow_wait(job *j, int64_t until_us)
         j->timer = mem_zalloc(sizeof *j->timer);
         if (uv_timer_init(j->conn->e->loop, j->timer) != 0) die("uv_timer_init failed");
         j->timer->data = j;
+        j->conn->failed++;
     }
     j->state = JOB_RETRYING;
     uv_timer_start(j->timer, on_retry_timer, left_ms < 0 ? 0 : (uint64_t)left_ms, 0);
@@ -208,7 +228,7 @@ static void on_pass(lane_pass *pass)
 {
     job *j = container_of(pass, job, pass);
 
-    if (j->conn->e->closing || j->pack_pending || !job_may_begin(j)) return;
+    if (j->conn->e->closing || j->pack_pending || j->set_aside || !job_may_begin(j)) return;
     if (j->next_attempt_us > clock_real_us()) flow_wait(j, j->next_attempt_us);
     else flow_run(j);
 }
@@ -339,6 +359,7 @@ static void on_committed(outcome_op *op, err e, const err_info *why)
     tell_waiters(j, op->status);
     if (strcmp(op->status, "failed") == 0) {
         flow_wait(j, j->next_attempt_us);
+        connector_feed(c);               /* others may go while it waits */
     } else if (strcmp(op->status, "processing") == 0) {
         j->state = JOB_DELIVERING;
         deliver_start(c->e->deliveries, j);
@@ -351,6 +372,7 @@ static void on_committed(outcome_op *op, err e, const err_info *why)
 void flow_delivered(job *j)
 {
     if (--j->open_deliveries > 0) return;
+    if (deliver_is_left(j)) { flow_end(j); return; }
     tell_waiters(j, j->any_dead ? "dead_lettered" : "processed");
     metric_add(j->any_dead ? j->conn->count.dead_lettered : j->conn->count.processed, 1);
     flow_end(j);

@@ -58,6 +58,7 @@ struct engine {
     uint64_t      store_told_ns;
     hasher       *hash;                  /* the loop's own */
     uv_timer_t    tick;                  /* once a second */
+    uv_idle_t     soon;                  /* while a connector is to be looked at */
     unsigned      parts;                 /* that are still closing */
     unsigned      closing_step;
     uint64_t      close_by_ns;
@@ -102,6 +103,7 @@ void flow_transformed(void *arg, job *j);                /* back from a thread *
 void flow_repacked(job *j);                              /* its pack of then is there, or why not */
 void flow_replayed(job *j);                              /* replayed or skipped: this run ends, what the database has is read */
 void flow_end(job *j);                                   /* there is room for another */
+void flow_left(job *j);                                  /* nothing of it is here any more, the database has it */
 void flow_try_now(job *j);                               /* what it waits for is not waited for any longer */
 void flow_later(job *j);                                 /* runs it again in a second */
 void flow_delivered(job *j);                             /* one more delivery has ended and is committed */
@@ -142,6 +144,9 @@ void engine_joined(engine *e, const id *node_id, bool first);
 
 /* The next step of a clean stop, if it is due. */
 void engine_close_step(engine *e);
+
+/* connector_soon is called, from the loop itself. */
+void engine_soon(connector *c);
 
 static inline bool engine_may_send(const engine *e) { return clock_boot_ms() < e->send_until_ms; }
 

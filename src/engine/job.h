@@ -55,6 +55,9 @@ typedef struct job {
     int64_t     next_attempt_us;         /* 0: at once */
     bool        by_pack_of_then;         /* run_program is not the connector's of now */
     bool        redelivery;              /* transformed before: only deliveries are open */
+    struct stream *read_for;             /* it was read for these of them; NULL: for all */
+    bool        coming;                  /* and is not there yet */
+    bool        passed_over;             /* meanwhile another stream met it, and could not wait */
     again      *again;                   /* its deliveries, by ordinal */
     int         again_count;
 
@@ -79,9 +82,11 @@ typedef struct job {
     ingest_op   store;
     outcome_op  outcome;
     bool        reading_links;           /* what its ended deliveries were answered */
+    bool        set_aside;               /* it is about to end: the database has it */
     bool        replayed;                /* another run of this message waits in the database */
     bool        result_refused;          /* the database would not take the result */
-    size_t      open_deliveries;
+    bool        entered;                 /* its deliveries are in their lanes, or where else they are to be */
+    size_t      open_deliveries;         /* that are here */
     bool        any_dead;                /* a delivery was dead-lettered */
     struct delivery *deliveries;         /* plan.count of them, see deliver.h */
     size_t      held;                    /* bytes accounted to the engine, and to the connector once `indexed` */

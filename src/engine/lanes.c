@@ -47,12 +47,14 @@ void lanes_enter(lanes *all, lane_pass *pass, uint64_t scope, const slice *keys,
     pass->count = key_count;
     pass->behind = 0;
     pass->inside = true;
+    list_init(&pass->gathered);
     pass->since_ns = clock_ns();
     all->passes++;
     for (size_t i = 0; i < key_count; i++) {
         lane *l = lane_get(all, scope, keys[i]);
         pass->tickets[i].of = l;
         pass->tickets[i].pass = pass;
+        pass->tickets[i].walked = false;
         if (!list_empty(&l->tickets)) pass->behind++;
         list_push(&l->tickets, &pass->tickets[i].link);
     }
@@ -90,6 +92,40 @@ void lanes_leave(lanes *all, lane_pass *pass)
 const lane_pass *lanes_head(const lane_pass *pass, size_t key)
 {
     return container_of(pass->tickets[key].of->tickets.next, lane_ticket, link)->pass;
+}
+
+bool lanes_has(const lanes *all, uint64_t scope, slice key)
+{
+    return map_find(&all->by_key, hash_mix(hash_bytes(key), scope), same_lane, &(lane_key){ scope, key }) != NULL;
+}
+
+static void gather_behind(const lane_pass *from, list *into)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        const lane_ticket *own = &from->tickets[i];
+        for (list *l = own->link.next; !own->walked && l != &own->of->tickets; l = l->next) {
+            lane_ticket *behind = container_of(l, lane_ticket, link);
+            if (behind->walked) break;
+            behind->walked = true;
+            if (list_empty(&behind->pass->gathered)) list_push(into, &behind->pass->gathered);
+        }
+    }
+}
+
+void lanes_gather(const lane_pass *from, list *into)
+{
+    list *last = into->prev;
+
+    if (!from->inside) return;
+    gather_behind(from, into);
+    for (list *l = last->next; l != into; l = l->next)    /* it grows */
+        gather_behind(container_of(l, lane_pass, gathered), into);
+}
+
+void lanes_ungather(lane_pass *pass)
+{
+    list_remove(&pass->gathered);
+    for (size_t i = 0; i < pass->count; i++) pass->tickets[i].walked = false;
 }
 
 void lanes_fini(lanes *all)

@@ -15,6 +15,7 @@ typedef struct lane_ticket {
     list              link;              /* in its lane */
     lane             *of;
     struct lane_pass *pass;
+    bool              walked;            /* all behind it are gathered */
 } lane_ticket;
 
 typedef struct lane_pass {
@@ -22,6 +23,7 @@ typedef struct lane_pass {
     size_t       count, behind;          /* tickets that are not at their lane's head */
     bool         inside;
     uint64_t     since_ns;               /* when it entered */
+    list         gathered;               /* see lanes_gather */
     void       (*go)(struct lane_pass *pass);
 } lane_pass;
 
@@ -35,6 +37,14 @@ void lanes_leave(lanes *l, lane_pass *pass);
 
 /* Who stands at the head of the lane of one of its keys: itself, or who it waits for. */
 const lane_pass *lanes_head(const lane_pass *pass, size_t key);
+
+/* Does anybody stand in this lane (of no key: the scope's own)? */
+bool lanes_has(const lanes *l, uint64_t scope, slice key);
+
+/* Adds to `into`, by `gathered`, all that cannot go before `from` has left: who stands behind it in one of its
+ * lanes, and behind those. They are to leave their lanes, in any order: that lets nobody go but some of them. One that is to stay after all is taken out of that list, before they do. */
+void lanes_gather(const lane_pass *from, list *into);
+void lanes_ungather(lane_pass *pass);
 
 void lanes_fini(lanes *l);               /* no pass is inside */
 

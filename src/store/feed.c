@@ -12,20 +12,38 @@
 const pg_statement feed_set_tenant = { "feed_tenant", "SELECT set_config('app.current_tenant_id', $1, true)" };
 
 /* Planned without sorting, the next statement goes along an index that has its order, which of many rows that are
- * done takes only the open ones. With statistics of another hour it would look through all that are done. */
+ * done takes only the open ones. With statistics of another hour it would look through all that are done. A sort that
+ * there has to be counts as very dear then, which is not worth compiling for. */
 static const pg_statement set_tenant_in_order = {
-    "feed_tenant_in_order", "SELECT set_config('app.current_tenant_id', $1, true), set_config('enable_sort', 'off', true)"
+    "feed_tenant_in_order",
+    "SELECT set_config('app.current_tenant_id', $1, true), set_config('enable_sort', 'off', true), set_config('jit', 'off', true)"
 };
 
+#define OPEN(columns, more) \
+    "SELECT " columns " FROM hl7_messages m WHERE m.connector_id = $1 AND m.seq > $2" \
+    " AND m.processing_status IN ('pending', 'processing', 'failed') AND m.direction = 'inbound' AND " more " ORDER BY m.seq"
+#define NOT_TRANSFORMED "m.transformed_at IS NULL AND m.id NOT IN (SELECT unnest($4::text[]))"      /* hashed, where <> ALL compares with each */
+#define HANDED "(SELECT string_agg(h.writer || ' ' || h.seq, ' ') FROM interop_handovers h WHERE h.connector_id = $1)"
+#define PASSED_OVER(keys) "CASE WHEN s.lane_keys = '{}' THEN '' = ANY (" keys "::text[]) ELSE s.lane_keys <@ " keys "::text[] END"
+
+/* A page, and what was looked at for it. The rows are fetched by key, each by itself: OFFSET leaves the planner no
+ * other way, whatever it thinks how many they are. */
+#define OF_PAGE(columns) \
+    " SELECT " MESSAGE_COLUMNS ", e.last, e.looked_at, " columns \
+    " FROM (SELECT max(seq) AS last, count(*) AS looked_at FROM span) e" \
+    " LEFT JOIN (page p CROSS JOIN LATERAL (SELECT * FROM hl7_messages o WHERE o.id = p.id OFFSET 0) m"
+
+/* With all that is open in order, a page of it is the beginning; */
 static const pg_statement messages = {
-    "feed_messages",
-    "SELECT " MESSAGE_COLUMNS
-    "  , (SELECT string_agg(h.writer || ' ' || h.seq, ' ') FROM interop_handovers h WHERE h.connector_id = $1)"
-    " FROM hl7_messages m"
-    " WHERE m.connector_id = $1 AND m.seq > $2 AND m.processing_status IN ('pending', 'processing', 'failed')"
-    "   AND m.transformed_at IS NULL AND m.direction = 'inbound'"
-    "   AND m.id NOT IN (SELECT unnest($4::text[]))"     /* hashed, where <> ALL compares with each */
-    " ORDER BY m.seq LIMIT $3"
+    "feed_messages", OPEN(MESSAGE_COLUMNS ", NULL, NULL, " HANDED, NOT_TRANSFORMED) " LIMIT $3"
+};
+
+/* with some keys left out, the beginning of what remains, as far as one looks. */
+static const pg_statement messages_but = {
+    "feed_messages_but",
+    "WITH span AS MATERIALIZED (" OPEN("m.id, m.seq, m.lane_keys", NOT_TRANSFORMED) " LIMIT $5),"
+    " page AS (SELECT s.id, s.seq FROM span s WHERE NOT " PASSED_OVER("$6") " ORDER BY s.seq LIMIT $3)"
+    OF_PAGE(HANDED) ") ON TRUE ORDER BY p.seq"
 };
 
 static const pg_statement message = {
@@ -39,15 +57,18 @@ static const pg_statement statuses = {
 
 static const pg_statement deliveries = {
     "feed_deliveries",
-    "WITH open AS ("
-    "  SELECT d.message_id, d.replay, min(d.seq) AS first FROM hl7_deliveries d"
-    "  WHERE d.connector_id = $1 AND d.seq > $2 AND d.status IN ('pending', 'failed')"
-    "  GROUP BY d.message_id, d.replay ORDER BY min(d.seq) LIMIT $3)"
-    " SELECT " MESSAGE_COLUMNS ", d.id, o.first, d.ordinal, d.service_url, d.attempt_count, " US("d.next_attempt_at")
-    "  , d.status, m.pack_digest"
-    " FROM open o JOIN hl7_messages m ON m.id = o.message_id AND m.replay_count = o.replay"
-    " JOIN hl7_deliveries d ON d.message_id = o.message_id AND d.replay = o.replay"
-    " ORDER BY o.first, d.ordinal"
+    "WITH span AS MATERIALIZED (" OPEN("m.id, m.seq, m.replay_count, m.lane_keys", "m.transformed_at IS NOT NULL") " LIMIT $4),"
+    " page AS ("
+    "  SELECT s.id, s.seq, s.replay_count FROM span s WHERE NOT " PASSED_OVER("$5")
+    "    AND (SELECT TRUE FROM hl7_deliveries d WHERE d.message_id = s.id AND d.replay = s.replay_count"
+    "      AND d.status IN ('pending', 'failed')"
+    "      AND CASE WHEN $6::text IS NULL THEN d.service_url <> ALL ($7::text[]) ELSE d.service_url = $6 END LIMIT 1)"
+    "  ORDER BY s.seq LIMIT $3)"
+    OF_PAGE("d.id, d.ordinal, d.service_url, d.attempt_count, " US("d.next_attempt_at") ", d.status, m.pack_digest"
+            ", (SELECT TRUE FROM hl7_deliveries n WHERE n.message_id = d.message_id AND n.replay = d.replay"
+            "    AND n.ordinal = ANY (d.needs) AND n.status IN ('pending', 'failed') LIMIT 1)")
+    "   CROSS JOIN LATERAL (SELECT * FROM hl7_deliveries o WHERE o.message_id = p.id AND o.replay = p.replay_count OFFSET 0) d)"
+    " ON TRUE ORDER BY p.seq, d.ordinal"
 };
 
 static const pg_statement links = {
@@ -94,7 +115,7 @@ static const pg_statement server = {
 };
 
 const pg_statement *const feed_statements[] = {
-    &feed_set_tenant, &set_tenant_in_order, &messages, &message, &statuses, &deliveries, &links, &connector_ids, &connectors,
+    &feed_set_tenant, &set_tenant_in_order, &messages, &messages_but, &message, &statuses, &deliveries, &links, &connector_ids, &connectors,
     &services, &rules, &pack, &server, &feed_pending, &feed_read_events, &feed_set_published, &feed_stream_events,
     &feed_stream_known, &feed_stream_first, &feed_stream_newest, &feed_tell_connector, &feed_replay_message, NULL
 };
@@ -111,18 +132,20 @@ static pg_unit *unit_with(pg *c, const pg_statement *first, slice tenant)
 
 pg_unit *feed_unit(pg *c, slice tenant) { return unit_with(c, &feed_set_tenant, tenant); }
 
-void feed_messages(pg *c, slice tenant, slice connector_id, int64_t after_seq, const slice *held, size_t held_count, int most,
-                   pg_done done, void *arg)
+void feed_messages(pg *c, const feed_span *span, const slice *held, size_t held_count, pg_done done, void *arg)
 {
-    pg_unit *unit = unit_with(c, &set_tenant_in_order, tenant);
+    bool all = span->not_key_count == 0;
+    pg_unit *unit = unit_with(c, &set_tenant_in_order, span->tenant);
     arena *mem = pg_unit_arena(unit);
-    pg_param *params = arena_array(mem, pg_param, 4);
+    pg_param *params = arena_array(mem, pg_param, 6);
 
-    params[0] = pg_text(mem, connector_id);
-    params[1] = pg_int(mem, after_seq);
-    params[2] = pg_int(mem, most);
+    params[0] = pg_text(mem, span->connector_id);
+    params[1] = pg_int(mem, span->after_seq);
+    params[2] = pg_int(mem, span->rows);
     params[3] = pg_text_array(mem, held, held_count);
-    pg_unit_add(unit, &messages, params, 4);
+    params[4] = pg_int(mem, span->scan);
+    params[5] = pg_text_array(mem, span->not_keys, span->not_key_count);
+    pg_unit_add(unit, all ? &messages : &messages_but, params, all ? 4 : 6);
     pg_submit(unit, done, arg);
 }
 
@@ -156,16 +179,20 @@ void feed_links(pg *c, slice tenant, slice message_id, pg_done done, void *arg)
     feed_by_text(c, tenant, &links, message_id, done, arg);
 }
 
-void feed_deliveries(pg *c, slice tenant, slice connector_id, int64_t after_seq, int most, pg_done done, void *arg)
+void feed_deliveries(pg *c, const feed_span *span, slice url, const slice *not_urls, size_t not_url_count, pg_done done, void *arg)
 {
-    pg_unit *unit = feed_unit(c, tenant);
+    pg_unit *unit = unit_with(c, &set_tenant_in_order, span->tenant);
     arena *mem = pg_unit_arena(unit);
-    pg_param *params = arena_array(mem, pg_param, 3);
+    pg_param *params = arena_array(mem, pg_param, 7);
 
-    params[0] = pg_text(mem, connector_id);
-    params[1] = pg_int(mem, after_seq);
-    params[2] = pg_int(mem, most);
-    pg_unit_add(unit, &deliveries, params, 3);
+    params[0] = pg_text(mem, span->connector_id);
+    params[1] = pg_int(mem, span->after_seq);
+    params[2] = pg_int(mem, span->rows);
+    params[3] = pg_int(mem, span->scan);
+    params[4] = pg_text_array(mem, span->not_keys, span->not_key_count);
+    params[5] = pg_text(mem, url);
+    params[6] = pg_text_array(mem, not_urls, not_url_count);
+    pg_unit_add(unit, &deliveries, params, 7);
     pg_submit(unit, done, arg);
 }
 

@@ -16,20 +16,34 @@ extern const pg_statement *const feed_statements[];
 enum { MSG_ID, MSG_SEQ, MSG_TEXT, MSG_BYTES, MSG_KEYS, MSG_ATTEMPTS, MSG_NEXT_US, MSG_REPLAY, MSG_RECEIVED_US,
        MSG_TYPE, MSG_STATUS, MSG_CONNECTOR, MSG_PACK, MSG_COLUMNS };
 
-/* Messages of a connector that are not transformed yet, in order, from behind `after_seq`, but for those of
- * `held` (ids, copied). Each row has the handovers that had been made by then: "WRITER SEQ WRITER SEQ…". */
-enum { MSG_HANDED = MSG_COLUMNS };
-void feed_messages(pg *c, slice tenant, slice connector_id, int64_t after_seq, const slice *held, size_t held_count, int most,
-                   pg_done done, void *arg);
+/* A part of what is open of a connector, in order of `seq`: from behind `after_seq` at most `rows` messages, among the
+ * next `scan` that there are; less than all of `scan` where some are passed over. `not_keys`: those whose keys are
+ * all of these are ('' stands for no key). Each list is copied.
+ *
+ * MSG_SPAN_END: the last `seq` that was looked at, MSG_SPAN_ROWS: how many were; NULL: just those that came. They
+ * are told also where no message came: in one row, in which MSG_ID is NULL. */
+typedef struct feed_span {
+    slice        tenant, connector_id;
+    int64_t      after_seq;
+    int          rows, scan;
+    const slice *not_keys;
+    size_t       not_key_count;
+} feed_span;
+
+/* Messages that are not transformed yet, but for those of `held` (ids). Each row has the handovers that had been
+ * made by then: "WRITER SEQ WRITER SEQ…". */
+enum { MSG_SPAN_END = MSG_COLUMNS, MSG_SPAN_ROWS, MSG_HANDED };
+void feed_messages(pg *c, const feed_span *span, const slice *held, size_t held_count, pg_done done, void *arg);
 
 /* One message, whatever its state. */
 void feed_message(pg *c, slice tenant, slice message_id, pg_done done, void *arg);
 
-enum { DLV_ID = MSG_COLUMNS, DLV_SEQ, DLV_ORDINAL, DLV_URL, DLV_ATTEMPTS, DLV_NEXT_US, DLV_STATUS, DLV_PACK };
+/* DLV_BLOCKED: it needs the answer of another that is open. */
+enum { DLV_ID = MSG_SPAN_ROWS + 1, DLV_ORDINAL, DLV_URL, DLV_ATTEMPTS, DLV_NEXT_US, DLV_STATUS, DLV_PACK, DLV_BLOCKED };
 
-/* Deliveries of transformed messages with at least one open delivery, all of each
- * message's (the ended ones too), ordered by the message's first open delivery. `most` messages. */
-void feed_deliveries(pg *c, slice tenant, slice connector_id, int64_t after_seq, int most, pg_done done, void *arg);
+/* Transformed messages that have a delivery open to `url`; SLICE_NONE: to any but `not_urls`. All deliveries of each,
+ * the ended ones too, a row each, by ordinal. */
+void feed_deliveries(pg *c, const feed_span *span, slice url, const slice *not_urls, size_t not_url_count, pg_done done, void *arg);
 
 enum { STATUS_ID, STATUS_STATUS, STATUS_MAPPED };
 

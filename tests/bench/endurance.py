@@ -53,8 +53,17 @@ def soak(bench):
         engine.stop()
 
 
+# By the control id.
+DEAD_OR_NEAR = f"""
+local dead = (function() {to("dead")} end)()
+local near = (function() {to("near")} end)()
+return function(msg, out) return (msg:get("MSH-10"):sub(1, 1) == "S" and near or dead)(msg, out) end
+"""
+
+
 def outage(bench):
-    """Two tenants, each with a service of its own; that of one dies for a while at full intake."""
+    """Two tenants, each with a service of its own; that of one dies for a while at full intake. A tenth of what this one's
+    connector gets goes to another service, which is well."""
     seconds = minutes(bench, 30) * 60
     with Quiet("bench-outage") as s:
         pg = s.started(0 if bench.smoke else 1500)
@@ -62,15 +71,17 @@ def outage(bench):
         for n, name in enumerate(("dead", "well")):
             sinks.append(Sink(s))
             pg.psql(f"insert into fhir_services (id, tenant_id, name, url) values ('SVC_{name}', '{name}', '{name}', '{sinks[n].url}')")
-            ports.append(site(s, pg, None, name, None, "adt", "--pack", pack_folder(s, name, to(name))))
+            ports.append(site(s, pg, None, name, None, "adt", "--pack", pack_folder(s, name, to(name) if name == "well" else DEAD_OR_NEAR)))
+        pg.psql(f"insert into fhir_services (id, tenant_id, name, url) values ('SVC_near', 'dead', 'near', '{Sink(s).url}')")
         engine = s.engine()
 
-        def done(tenant):
-            return int(pg.value(f"select count(*) from hl7_messages where tenant_id = '{tenant}' and processing_status = 'processed'"))
+        def done(tenant, near="false"):
+            return int(pg.value(f"select count(*) from hl7_messages where tenant_id = '{tenant}' and processing_status = 'processed' "
+                                f"and (message_control_id like 'S%') = {near}"))
 
         def late(prefix):
             return pg.value("select coalesce(percentile_cont(0.99) within group (order by extract(epoch from processed_at - received_at)), 0) "
-                            f"* 1000 from hl7_messages where tenant_id = 'well' and message_control_id like '{prefix}%'")
+                            f"* 1000 from hl7_messages where message_control_id like '{prefix}%'")
         first = 2000 if bench.smoke else 60000
         marks = driven([engine], Flow(s, [ports[0]], "F", first), 4000)
         full = first / marks[-1][0]
@@ -78,19 +89,22 @@ def outage(bench):
         rate = 0.4 * full
         calm = Flow(s, [ports[1]], "C", int(rate * max(seconds / 6, 3))).at(rate)
         other = Flow(s, [ports[0]], "B", int(rate * max(seconds / 6, 3))).at(rate)
-        calm_account, _ = calm.account(), other.account()
-        wait_for("all to be delivered", lambda: processed([engine]) >= first + calm.messages + other.messages, 120)
+        near = [Flow(s, [ports[0]], "SC", int(rate / 10 * max(seconds / 6, 3))).at(rate / 10)]
+        calm_account, _, _ = calm.account(), other.account(), near[0].account()
+        wait_for("all to be delivered", lambda: processed([engine]) >= first + calm.messages + other.messages + near[0].messages, 120)
         sinks[0].kill()
         before = done("dead")
         begun, samples = time.monotonic(), []
         dead = Flow(s, [ports[0]], "D", int(rate * seconds)).at(rate)
         well = Flow(s, [ports[1]], "W", int(rate * seconds)).at(rate)
+        near.append(Flow(s, [ports[0]], "SD", int(rate / 10 * seconds)).at(rate / 10))
         while dead.is_alive() or well.is_alive():
             samples.append((time.monotonic() - begun, engine.rss_kb() / 1024))
             engine.must_run()
             time.sleep(0.5)
-        well_account, dead_account = well.account(), dead.account()
+        well_account, dead_account, _ = well.account(), dead.account(), near[1].account()
         wait_for("what the other service gets", lambda: done("well") == calm.messages + well.messages, 60, 1)
+        wait_for("and the one beside the dead one", lambda: done("dead", "true") == sum(flow.messages for flow in near), 60, 1)
         if done("dead") != before:
             raise Failed("something was delivered to a service that is dead")
         sinks[0].start()
@@ -103,13 +117,14 @@ def outage(bench):
         # From the first to the last: a breaker takes its time to try again.
         start = next(mark for mark in marks if mark[1] > 0)
         drained = (marks[-1][1] - start[1]) / max(marks[-1][0] - start[0], 0.001)
-        wrong = int(pg.value(OUT_OF_ORDER))
+        wrong = int(pg.value(OUT_OF_ORDER.replace("from hl7_messages)", "from hl7_messages where message_control_id not like 'S%')")))
         if wrong:
             raise Failed(f"{wrong} messages were processed before one that came earlier")
-        all_processed(pg, first + calm.messages + other.messages + dead.messages + well.messages)
+        all_processed(pg, first + calm.messages + other.messages + dead.messages + well.messages + sum(flow.messages for flow in near))
         bench.figure("outage", "p99_ms_to_ack", dead_account["p99_us"] / 1000, "ms", calm_account["p99_us"] / 1000,
                      f"with both services well; {seconds / 60:.1f} minutes, {rate:.0f} messages/s to each")
         bench.figure("outage", "p99_ms_other_service", late("W"), "ms", late("C"), "from received to delivered, with both services well")
+        bench.figure("outage", "p99_ms_other_service_of_connector", late("SD"), "ms", late("SC"), "of the same connector, the same")
         bench.figure("outage", "other_acked_per_s", well_account["per_s"], "1/s", calm_account["per_s"], "with both services well")
         settled = max(mb for at, mb in samples if at < max(seconds / 10, 2))
         bench.figure("outage", "rss_mb_most", max(mb for _, mb in samples), "MB", settled, "the most in the first tenth of the time")
@@ -124,7 +139,7 @@ def poison(bench):
     about as long as what the disk does every half minute, which may fall upon any."""
     body = 'local put = (function() ' + to("sink") + ' end)()\nreturn function(msg, out) if msg:get "PID-3.1" == "STUCK" then error("stuck") end ' \
            'put(msg, out) end\n'
-    rounds, count = (1, 300) if bench.smoke else (4, 10000)
+    rounds, count = (1, 300) if bench.smoke else (8, 10000)
     with Quiet("bench-poison") as s:
         pg = s.started(0 if bench.smoke else 800)
         pg.psql(f"insert into fhir_services (id, tenant_id, name, url) values ('SVC_sink', 'one', 'sink', '{Sink(s).url}')")

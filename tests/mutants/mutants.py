@@ -14,7 +14,8 @@ def mutant(name, breaks, test, *edits):
 
 INTAKE, INGEST, PG, WRITER = "src/engine/intake.c", "src/store/ingest.c", "src/store/pg.c", "src/store/writer.c"
 CALL, DELIVER, NODE, FLOW = "src/engine/deliver_call.c", "src/engine/deliver.c", "src/engine/node.c", "src/engine/flow.c"
-FEED = "src/engine/connector_feed.c"
+FEED, READING = "src/engine/connector_feed.c", "src/engine/reading.c"
+STREAM, ASIDE = "src/engine/stream.c", "src/engine/aside.c"
 SPINE, NODES = "sql/0002_spine.sql", "sql/0003_nodes.sql"
 
 MUTANTS = [
@@ -56,18 +57,34 @@ MUTANTS = [
            (FEED, "    if (seq <= c->fed_seq) c->from_start = true;         /* the sequence went back: a failover, a restore */\n", "    (void)seq;\n")),
     mutant("p3-batch-overtaken", "frames behind a batch do not wait for it", "batches long_batch stopped",
            (INTAKE, "    parcel *ahead = batch_ahead(c->e, mllp_ticket_conn(ticket));\n", "    parcel *ahead = NULL;\n")),
+    mutant("p3-waits-in-memory", "what only waits takes the memory that others need", "waiting dead_target poisoned_key",
+           ("src/engine/connector_aside.c", "    if (c->made_room_ns != 0 && now - c->made_room_ns < PAUSE_NS) return;\n", "    if (now > 0) return;\n")),
+    mutant("p3-merge-let-go", "of what is set aside only the first key is", "waiting poisoned_key",
+           (ASIDE, "    for (size_t i = 0; i < count; i++) add(a, keys[i], seq, wake_us);\n", "    if (count > 0) add(a, keys[0], seq, wake_us);\n")),
+    mutant("p3-never-tried-again", "a failed message that left memory is not tried again when it is due", "waiting many_poisoned",
+           (ASIDE, "    earlier(&a->wake_us, wake_us);\n    if (a->all)", "    if (a->all)")),
+    mutant("p3-set-aside-for-ever", "what was set aside does not come back when its key is free", "waiting poisoned_key",
+           ("src/engine/connector_aside.c", "    connector_read_from(c, from);\n", "")),
+    mutant("p3-new-before-waiting", "what is made for a service goes before what still waits for it", "waiting dead_target comes_and_goes",
+           (STREAM, "    } else if (!s->reading || (own && j->seq <= s->cursor)) {\n", "    } else if (!j->redelivery || (own && j->seq <= s->cursor)) {\n")),
+    mutant("p3-parked-first", "what was made last goes before what is still read", "waiting comes_and_goes",
+           (STREAM, "    } else if (!j->redelivery && may_park(s)) {\n", "    } else if (!j->redelivery && (s->near_end || s->at_end)) {\n        enter(s, d);\n    } else if (!j->redelivery && may_park(s)) {\n")),
+    mutant("p3-cursor-not-lowered", "what leaves memory again is not read again", "waiting dead_target comes_and_goes refused_delivery",
+           (STREAM, "    if (seq <= s->cursor) s->cursor = seq - 1;\n", "")),
+    mutant("p3-answer-not-waited-for", "what needs an answer that is missing is in the way of others", "waiting answer_needed",
+           (STREAM, "        if (d->j->deliveries[d->plan->needs[i]].state == DELIVERY_ASIDE) return true;\n", "        (void)d;\n")),
     mutant("p3-no-handover", "who stores does not tell who runs the connector", "nodes",
            (INGEST, "WHERE EXISTS (SELECT FROM interop_nodes n WHERE n.id <> $17)", "WHERE $17 IS NULL")),
     mutant("p3-deaf-to-handovers", "who runs the connector does not listen to who stores", "nodes",
            ("src/engine/connector_owner.c", "    if (c->epoch == 0 || known >= base) return;          /* who takes it reads everything */\n",
             "    if (c->epoch >= 0 || known >= base) return;\n")),
     mutant("p3-reading-overtakes", "what a reading tells of batches that it passed over is not looked at", "nodes late_word",
-           (FEED, "    if (rows > 0 && !all_heard(", "    if (rows > 0 && c->e == NULL && !all_heard(")),
+           (FEED, "    if (pg_rows(r) > 0 && !all_heard(", "    if (pg_rows(r) > 0 && c->e == NULL && !all_heard(")),
     mutant("p3-parked-too-short", "what is stored during a reading does not wait for one that began afterwards", "nodes stored_during_a_reading",
            ("src/engine/connector_parked.c", "        if (j->parked_in >= readings) continue;\n", "        (void)readings;\n")),
     mutant("p3-parked-not-placed", "what is stored during a reading enters behind all that it brings", "nodes acknowledged_then_sent_to_the_other",
            (FEED, "        parked_enter_until(c, last);\n", ""),
-           (FEED, "    j = parked_take(c, message_id);\n    if (j != NULL) flow_enter(j);\n    else enter_from_row(c, r, row);\n",
+           (FEED, "    j = parked_take(c, message_id);\n    if (j == NULL) enter_from_row(c, r, row);\n    else if (!connector_sets_job_aside(c, j)) flow_enter(j);\n",
             "    j = NULL;\n    list_each(l, &c->parked)\n        if (slice_eq(id_slice(&container_of(l, job, run_link)->message_id), message_id)) j = container_of(l, job, run_link);\n"
             "    if (j == NULL) enter_from_row(c, r, row);\n")),
     mutant("p3-two-ways", "frames of a connection go another way while some of it are on theirs", "nodes another_joins",
@@ -115,8 +132,8 @@ MUTANTS = [
     mutant("p7-not-forced", "the owner's role sees past row-level security", "isolation",
            (SPINE, "    EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);\n", "")),
     mutant("p7-no-share-of-memory", "who came first may have all of the memory", "overflow",
-           (FEED, "    if (has > 2 * of_all) of_all = 0;\n", ""),
-           (FEED, "larger(larger(of_all, own), less(ALWAYS, has))", "larger(larger(of_all, own * 0), less(ALWAYS, has))")),
+           (READING, "    if (has > 2 * of_all) of_all = 0;\n", ""),
+           (READING, "larger(larger(of_all, own), less(ALWAYS, has))", "larger(larger(of_all, own * 0), less(ALWAYS, has))")),
     mutant("p7-most-used-first", "who used the most CPU time goes first", "promises_delivery p7_by_time",
            ("src/engine/transform.c", "used < least", "used > least")),
     mutant("p7-by-turns", "tenants take turns of one message, however long each takes", "promises_delivery p7_by_time",

@@ -11,11 +11,11 @@ import random
 import re
 import signal
 
-from harness import ROOT, Scenario, frame, listening, wait_for
+from harness import ROOT, Scenario, frame, free_port, listening, wait_for
 from promises_books import Load, adt, check_books, settled, site
 from promises_service import Service, control_ids, one_at_a_time
 
-RARE = {"relay": 4, "node": 1}          # how often at most such a place is come to
+RARE = {"relay": 4, "node": 1, "stream": 1}          # how often at most such a place is come to
 # What is read back is what an engine leaves open that dies here: a message not transformed, a delivery not recorded.
 LEAVES = {"feed.messages_read": "flow.transformed", "feed.deliveries_read": "deliver.answered"}
 MESSAGES = 30                            # of each of four connections
@@ -35,7 +35,17 @@ class Site:
         self.pg = s.postgres()
         self.nats = s.nats()
         s.interop("migrate")
-        self.base = s.fhir_demo()
+        self.port = free_port()
+        self.base = s.fhir_demo(port=self.port)
+
+    def work_for_streams(self, load, name):
+        """Deliveries leave memory while the service is away, and are read back; the engine dies at either."""
+        self.s.demo.end(signal.SIGKILL)
+        engine = self.s.engine(ready=False, INTEROP_FAILPOINT=name, INTEROP_LANE_MESSAGES=20)
+        sending = load()
+        wait_for("deliveries to leave memory, or its end", lambda: "stream.behind" in engine.text() or not engine.running())
+        self.s.fhir_demo(port=self.port)
+        return engine, sending
 
 
 def dies(x):
@@ -60,6 +70,8 @@ def dies(x):
             sending = load()
             wait_for(f"the engine to leave work open at {LEAVES[name]}", lambda: not engine.running(), 30, 0.01)
             engine = s.engine(ready=False, INTEROP_FAILPOINT=f"{name}:1")
+        elif name.startswith("stream."):
+            engine, sending = x.work_for_streams(load, f"{name}:{times}")
         else:
             engine = s.engine(ready=False, INTEROP_FAILPOINT=f"{name}:{times}")
             sending = load()

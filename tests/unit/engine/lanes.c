@@ -170,12 +170,120 @@ static void test_random(void **state)
     lanes_fini(&l);
 }
 
+/* ---- who cannot go before another has left -------------------------------------------------- */
+
+static bool waits_for(const runner *behind, const runner *before) { return (behind->keys & before->keys) != 0; }
+
+/* What is behind queue[root], by the model: who shares a key with it, or with one that is, and came later. */
+static void mark_behind(runner *const queue[], size_t count, size_t root, bool behind[])
+{
+    for (size_t i = 0; i < count; i++) behind[i] = false;
+    for (size_t i = root + 1; i < count; i++) {
+        behind[i] = waits_for(queue[i], queue[root]);
+        for (size_t k = root + 1; k < i; k++) behind[i] |= behind[k] && waits_for(queue[i], queue[k]);
+    }
+}
+
+static bool is_gathered(list *all, const runner *r)
+{
+    list_each(l, all)
+        if (container_of(container_of(l, lane_pass, gathered), runner, pass) == r) return true;
+    return false;
+}
+
+/* Their going is not looked at: it is the owner's to know that they are on their way out. */
+static size_t take_out(lanes *l, runner *queue[], size_t count, const bool out[])
+{
+    size_t left = 0;
+
+    for (size_t i = count; i-- > 0;)     /* from the last one, and then from the first: any order does */
+        if (out[i] && i % 2 == 0) leave(l, queue[i]);
+    for (size_t i = 0; i < count; i++) {
+        if (!out[i]) { queue[left++] = queue[i]; continue; }
+        leave(l, queue[i]);
+        free(queue[i]);
+    }
+    return left;
+}
+
+static void test_gather(void **state)
+{
+    enum { ROUNDS = 4000, MOST = 24 };
+    lanes l = { 0 };
+    runner *queue[MOST];
+    size_t count = 0, seen = 0;
+
+    (void)state;
+    srandom(11);
+    for (int round = 0; round < ROUNDS; round++) {
+        bool behind[MOST] = { false };
+        size_t root;
+        list gathered;
+        if (count < MOST && random() % 4 != 0) {
+            queue[count] = calloc(1, sizeof *queue[count]);
+            enter(&l, queue[count], 0, 1 + (unsigned)(random() % 15));
+            count++;
+            continue;
+        }
+        if (count == 0) continue;
+        root = (size_t)random() % count;
+        mark_behind(queue, count, root, behind);
+        list_init(&gathered);
+        lanes_gather(&queue[root]->pass, &gathered);
+        for (size_t i = 0; i < count; i++) {
+            assert_int_equal(is_gathered(&gathered, queue[i]), behind[i]);
+            seen += behind[i];
+        }
+        behind[root] = random() % 2 == 0;                /* it may stay where it is */
+        while (list_pop(&gathered) != NULL) {}
+        count = take_out(&l, queue, count, behind);
+        check_model(queue, count);       /* nobody else was let go, and who may go was told */
+        assert_int_equal(l.passes, count);
+    }
+    assert_true(seen > ROUNDS / 4);
+    while (count > 0) {
+        leave(&l, queue[--count]);
+        free(queue[count]);
+    }
+    lanes_fini(&l);
+}
+
+/* One of those that were gathered stays: who comes behind it is found the next time. */
+static void test_ungather(void **state)
+{
+    lanes l = { 0 };
+    runner root, stays, later;
+    list gathered;
+
+    (void)state;
+    enter(&l, &root, 0, 1);
+    enter(&l, &stays, 0, 1);
+    list_init(&gathered);
+    lanes_gather(&root.pass, &gathered);
+    assert_true(is_gathered(&gathered, &stays));
+    lanes_ungather(&stays.pass);
+    assert_true(list_empty(&gathered));
+    enter(&l, &later, 0, 1);
+    lanes_gather(&root.pass, &gathered);
+    assert_true(is_gathered(&gathered, &stays));
+    assert_true(is_gathered(&gathered, &later));
+    assert_true(lanes_has(&l, 0, names[0]));
+    assert_false(lanes_has(&l, 1, names[0]));
+    assert_false(lanes_has(&l, 0, names[1]));
+    leave(&l, &later);
+    leave(&l, &stays);
+    leave(&l, &root);
+    assert_false(lanes_has(&l, 0, names[0]));
+    lanes_fini(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_key),         cmocka_unit_test(test_two_keys),
         cmocka_unit_test(test_from_the_midst),  cmocka_unit_test(test_scopes_and_no_key),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_random),          cmocka_unit_test(test_gather),
+        cmocka_unit_test(test_ungather),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
