@@ -98,6 +98,8 @@ struct connector {
     int64_t     asked_seq;               /* fed_seq when the database was asked */
     int64_t     heard_behind;            /* others have stored behind here since it was asked */
     int64_t     highest_read;            /* of all readings */
+    int64_t     highest;                 /* and of what was stored here */
+    bool        released;                /* since it was asked: the answer has passed over what may go now */
     int64_t     asked_floor;             /* ingest_floor when the database was asked */
     uint64_t    dropped, asked_dropped;  /* stored and left to be read: until now, when it was asked */
     bool        load_routes_again, load_pack_again;      /* it failed */

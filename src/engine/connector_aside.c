@@ -41,7 +41,7 @@ static void leave_to_streams(connector *c, const job *j)
 {
     for (int i = 0; i < j->again_count; i++) {
         stream *s = stream_of(c, j->again[i].service_url);
-        if (!j->again[i].ended && (j->read_for == NULL || j->read_for == s)) stream_missed(s, j->seq);
+        if (!j->again[i].ended && (j->read_for == NULL || j->read_for == s || j->passed_over)) stream_missed(s, j->seq);
     }
 }
 
@@ -138,7 +138,8 @@ void connector_release(connector *c)
     if (aside_is_empty(&c->aside) || c->epoch == 0 || !release_may_begin(&c->release)) return;
     from = aside_release(&c->aside, someone_is_inside, c);
     if (from == INT64_MAX) return;
-    release_began(&c->release, c->highest_read);
+    c->released = true;
+    release_began(&c->release, c->highest);
     connector_read_from(c, from);
 }
 

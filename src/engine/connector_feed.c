@@ -67,6 +67,7 @@ void connector_enter(connector *c, job *j)
     int64_t seq = j->seq;
     bool may_enter;
 
+    if (seq > c->highest) c->highest = seq;
     if (job_find(c->e, j->message_id.text) != NULL) {    /* it was read back before we heard of its commit */
         job_end(j);
         return;
@@ -142,7 +143,7 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
     reading_answered(c, &c->page);
     if (e == ERR_CLOSED || c->closing || c->e->closing) return;
     if (!may_go_on(c, e, why)) return;
-    if (c->from_start || c->asked_epoch != c->epoch) { connector_feed(c); return; }
+    if (c->from_start || c->released || c->asked_epoch != c->epoch) { connector_feed(c); return; }
     if (pg_rows(r) > 0) failpoint("feed.messages_read");
     if (pg_rows(r) > 0 && !all_heard(c, pg_cell(r, 0, MSG_HANDED))) { connector_feed(c); return; }
     for (; messages < pg_rows(r) && pg_cell(r, messages, MSG_ID).ptr != NULL; messages++) {
@@ -156,6 +157,7 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
     c->far_behind = messages == c->page.messages || (looked_at > 0 && looked_at == c->scan);
     c->scan = reading_next_scan(c->scan, c->page.messages, messages);
     if (last > c->highest_read) c->highest_read = last;
+    if (last > c->highest) c->highest = last;
     release_reached(&c->release, looked_at > messages ? looked_at : messages, c->far_behind ? last : INT64_MAX);
     ingest_begin_behind(c->e->in, last);
     if (c->far_behind) parked_drop(c);
@@ -197,7 +199,7 @@ static void on_deliveries(void *arg, err e, const pg_result *results, int count,
         next = reading_rows_end(r, i);
         messages++;
         c->delivery_seq = pg_cell_int(r, i, MSG_SEQ);
-        if (j != NULL) stream_meet(NULL, j);
+        if (j != NULL) (void)stream_meet(NULL, j);
         else flow_again(reading_job_again(c, r, i, next), pg_cell(r, i, DLV_PACK));
     }
     end = pg_cell_int(r, 0, MSG_SPAN_END);
@@ -233,9 +235,9 @@ static void read_messages(connector *c)
     }
     span.not_keys = keys;
     span.not_key_count = aside_keys(&c->aside, keys, KEYS_MOST);
+    feed_messages(c->e->feed, &span, held, count, on_messages, c);
     /* What is passed over may come before all that was set aside of its key. */
     if (span.not_key_count > 0) aside_add(&c->aside, keys, span.not_key_count, c->fed_seq + 1, 0);
-    feed_messages(c->e->feed, &span, held, count, on_messages, c);
     free(held);
 }
 
@@ -266,7 +268,7 @@ static void feed(connector *c, size_t messages)
         parked_drop(c);
         connector_forget_aside(c);
     }
-    c->from_start = false;
+    c->from_start = c->released = false;
     c->readings++;
     c->asked_floor = ingest_floor(c->e->in);
     c->asked_dropped = c->dropped;

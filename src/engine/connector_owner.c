@@ -37,7 +37,7 @@ void connector_own(connector *c, int64_t epoch)
     aside_clear(&c->aside);
     c->release = (struct release){ 0 };
     streams_reset(c);
-    c->highest_read = 0;
+    c->highest_read = c->highest = 0;
     c->writer_count = 0;
     metric_set(c->count.owned, 1);
     connector_reread(c);

@@ -421,10 +421,21 @@ static void on_links(void *arg, err e, const pg_result *results, int count, cons
     enter_all(j);
 }
 
+/* It was transformed before: that it needed more time or memory now is this moment's fault. */
+static bool is_worth_another(job *j)
+{
+    bool within = j->run_error == ERR_BUDGET || j->run_error == ERR_TIMEOUT;
+    return within && ++j->rederived < j->conn->settings.max_attempts;
+}
+
 void deliver_again(deliverer *all, job *j)
 {
     bool fits = plan_fits(j), any_ended = false;
 
+    if (!fits && is_worth_another(j)) {
+        flow_later(j);
+        return;
+    }
     if (!fits) {                         /* nobody may guess which is which: empty plans, that end at once */
         j->plan.count = j->again_count;
         j->plan.deliveries = arena_array(&j->mem, plan_delivery, (size_t)j->again_count);

@@ -32,6 +32,7 @@ typedef struct entry_state {             /* of one resource of a delivery */
 } entry_state;
 
 typedef enum delivery_state {
+    DELIVERY_NEW,
     DELIVERY_ASIDE,                      /* in the database only, though the job is here */
     DELIVERY_PARKED,                     /* until its stream was read to the end */
     DELIVERY_LANE, DELIVERY_NEEDS, DELIVERY_QUEUED, DELIVERY_SENDING, DELIVERY_RETRYING,

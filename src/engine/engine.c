@@ -287,6 +287,8 @@ static void look_at_all(engine *e)
         connector *c = container_of(l, connector, link);
         connector_load_routes(c);
         if (!connector_busy(c)) connector_reread(c);
+        connector_release(c);
+        streams_release(c, false);
         released_look(c);
     }
 }

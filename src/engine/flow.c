@@ -380,10 +380,10 @@ void flow_delivered(job *j)
 
 /* ---- trying again -------------------------------------------------------------------- */
 
-static void on_replayed(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
+static void on_told_to_try(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
 {
     (void)arg; (void)results; (void)count; (void)sqlstate;
-    if (e != ERR_OK && e != ERR_CLOSED) log_line(LOG_WARN, "message.replay_failed", log_why(why));
+    if (e != ERR_OK && e != ERR_CLOSED) log_line(LOG_WARN, "message.not_tried_again", log_why(why));
 }
 
 void flow_try_now(job *j)
@@ -396,6 +396,6 @@ void flow_try_again(connector *c, const id *message_id)
 {
     job *j = job_find(c->e, message_id->text);
 
-    if (j == NULL) feed_replay(c->e->feed, c->tenant, id_slice(message_id), on_replayed, c);
+    if (j == NULL) feed_try_again(c->e->feed, c->tenant, id_slice(message_id), on_told_to_try, c);
     else flow_try_now(j);
 }

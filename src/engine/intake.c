@@ -295,8 +295,10 @@ static void on_stored(ingest_op *op)
         if (is_failed(op->found_status))
             flow_try_again(c, &op->found_id);
         /* Committed, and we have not heard of it: what its sender sends next must not come before it. */
-        else if (strcmp(op->found_status, "pending") == 0 && job_find(c->e, op->found_id.text) == NULL)
-            connector_missed(c, op->seq);
+        else if (strcmp(op->found_status, "pending") == 0 && job_find(c->e, op->found_id.text) == NULL) {
+            if (aside_has(&c->aside, j->keys, j->key_count)) waiters_tell(c->e->waiters, &op->found_id, BECAME_HELD);
+            else connector_missed(c, op->seq);
+        }
         break;
     case INGEST_REUSED:
         refuse(s->of, s->index, j->bytes, "reused-id",

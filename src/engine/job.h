@@ -60,6 +60,7 @@ typedef struct job {
     bool        passed_over;             /* meanwhile another stream met it, and could not wait */
     again      *again;                   /* its deliveries, by ordinal */
     int         again_count;
+    int         rederived;               /* how often that failed */
 
     lane_pass   pass;                    /* the lane of transforming */
     lane_ticket tickets[HL7_KEYS_MAX];

@@ -30,6 +30,7 @@ stream *stream_of(connector *c, slice url)
     s->url = mem_dup(url);
     s->scope = hash_mix(hash_bytes(id_slice(&c->connector_id)), hash_bytes(url)) | 1;
     list_init(&s->parked);
+    s->missed_from = INT64_MAX;
     list_push(&c->streams, &s->link);
     c->stream_count++;
     return s;
@@ -46,6 +47,14 @@ size_t stream_keeps(const connector *c)
 
 static void stream_feed(stream *s);
 
+/* What is on its way behind there is read again, in its order: it does not enter by itself. */
+static void rewind_to(stream *s, int64_t seq)
+{
+    if (seq > s->cursor) return;
+    s->cursor = seq - 1;
+    s->rewound = true;
+}
+
 void stream_missed(stream *s, int64_t seq)
 {
     if (s->conn->epoch == 0) return;     /* who runs it reads it */
@@ -55,9 +64,9 @@ void stream_missed(stream *s, int64_t seq)
         s->near_end = false;
         s->scan = 0;
     }
-    if (seq <= s->cursor) s->cursor = seq - 1;
-    s->missed = true;
-    s->at_end = false;
+    rewind_to(s, seq);
+    if (seq < s->missed_from) s->missed_from = seq;
+    s->at_end = s->held_up = false;
     stream_feed(s);
 }
 
@@ -84,6 +93,8 @@ static void park(stream *s, delivery *d)
     list_push(&s->parked, &d->link);
     s->parked_count++;
     d->j->open_deliveries++;
+    s->held_up = false;
+    stream_feed(s);
 }
 
 static void unpark(stream *s, delivery *d)
@@ -105,6 +116,7 @@ void stream_put(delivery *d)
     bool own = j->read_for == s;
 
     d->state = DELIVERY_ASIDE;
+    if (j->seq > s->highest) s->highest = j->seq;
     if (j->read_for != NULL && !own) {   /* read for another: here it is in the database, or a reading passed it */
         if (j->passed_over) stream_missed(s, j->seq);
     } else if (!s->reading || (own && j->seq <= s->cursor)) {
@@ -140,17 +152,24 @@ void stream_freed(stream *s, const slice *keys, size_t count)
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-/* Everything is in its lanes, or set aside. */
-static void stream_end(stream *s)
+/* What is parked up to there follows what was read. */
+static void enter_parked(stream *s, int64_t seq)
 {
-    s->reading = s->at_end = false;
-    while (!list_empty(&s->parked)) {
-        delivery *d = container_of(s->parked.next, delivery, link);
+    list_each_safe(l, &s->parked) {
+        delivery *d = container_of(l, delivery, link);
         job *j = d->j;
+        if (j->seq > seq) continue;
         unpark(s, d);
         enter(s, d);
         if (j->open_deliveries == 0) flow_left(j);
     }
+}
+
+/* Everything is in its lanes, or set aside. */
+static void stream_end(stream *s)
+{
+    s->reading = s->at_end = false;
+    enter_parked(s, INT64_MAX);
 }
 
 void stream_came(stream *s)
@@ -166,10 +185,10 @@ void streams_end(connector *c)
         if (of_link(l)->at_end && of_link(l)->coming == 0) stream_end(of_link(l));
 }
 
-void stream_meet(stream *s, job *j)
+bool stream_meet(stream *s, job *j)
 {
-    if (job_is_orphan(j)) return;
-    if (!deliver_has_entered(j)) { j->passed_over = true; return; }
+    if (job_is_orphan(j)) return true;
+    if (!deliver_has_entered(j)) { j->passed_over = true; return false; }
     for (int i = 0; i < j->plan.count; i++) {
         delivery *d = &j->deliveries[i];
         if (s == NULL ? d->of->reading : d->of != s) continue;
@@ -179,6 +198,7 @@ void stream_meet(stream *s, job *j)
         else enter(d->of, d);
     }
     if (j->open_deliveries == 0) flow_left(j);
+    return true;
 }
 
 /* Until when a message waits that cannot go: what it needs is open, or it is one of so many that failed. 0: it can. */
@@ -195,18 +215,20 @@ static int64_t waits_until(const stream *s, const pg_result *r, int row, int end
     return 0;
 }
 
-/* The rows of one message. */
-static void take(stream *s, const pg_result *r, int row, int end)
+/* The rows of one message. False: it is in memory and on its way to its lanes, and what comes next is to follow it. */
+static bool take(stream *s, const pg_result *r, int row, int end)
 {
     connector *c = s->conn;
     char text[ID_MAX + 1];
-    job *j = job_find(c->e, slice_cstr(pg_cell(r, row, MSG_ID), text, sizeof text));
     int64_t until = waits_until(s, r, row, end);
     slice keys[HL7_KEYS_MAX];
     arena mem = { 0 };
     size_t count;
+    job *j;
 
-    if (j != NULL) { stream_meet(s, j); return; }
+    enter_parked(s, pg_cell_int(r, row, MSG_SEQ));
+    j = job_find(c->e, slice_cstr(pg_cell(r, row, MSG_ID), text, sizeof text));
+    if (j != NULL) return stream_meet(s, j);
     count = feed_array(&mem, pg_cell(r, row, MSG_KEYS), keys, countof(keys));
     if (until != 0 || aside_has(&s->aside, keys, count)) {
         aside_add(&s->aside, keys, count, pg_cell_int(r, row, MSG_SEQ), until);
@@ -218,6 +240,7 @@ static void take(stream *s, const pg_result *r, int row, int end)
         flow_again(j, pg_cell(r, row, DLV_PACK));
     }
     arena_free(&mem);
+    return true;
 }
 
 static void on_page(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
@@ -240,16 +263,19 @@ static void on_page(void *arg, err e, const pg_result *results, int count, const
     failpoint("stream.page_read");
     for (int i = 0, next; i < pg_rows(r) && pg_cell(r, i, MSG_ID).ptr != NULL; i = next) {
         next = reading_rows_end(r, i);
+        if (!take(s, r, i, next)) { s->held_up = true; break; }
         messages++;
         s->cursor = pg_cell_int(r, i, MSG_SEQ);
-        take(s, r, i, next);
     }
-    more = messages == s->page.messages || pg_cell_int(r, 0, MSG_SPAN_ROWS) == s->scan;
-    if (messages < s->page.messages && pg_cell_int(r, 0, MSG_SPAN_END) > s->cursor) s->cursor = pg_cell_int(r, 0, MSG_SPAN_END);
+    more = s->held_up || messages == s->page.messages || pg_cell_int(r, 0, MSG_SPAN_ROWS) == s->scan;
+    if (!s->held_up && messages < s->page.messages && pg_cell_int(r, 0, MSG_SPAN_END) > s->cursor)
+        s->cursor = pg_cell_int(r, 0, MSG_SPAN_END);
+    enter_parked(s, s->cursor);
     s->scan = reading_next_scan(s->scan, s->page.messages, messages);
     release_reached(&s->release, (int)pg_cell_int(r, 0, MSG_SPAN_ROWS), more ? s->cursor : INT64_MAX);
     s->near_end = !more;
-    s->at_end = !more && !s->missed;
+    s->at_end = !more && s->missed_from == INT64_MAX;
+    rewind_to(s, s->missed_from);        /* it was not there yet when this was read */
     if (s->at_end && s->coming == 0) engine_soon(c);
     else stream_feed(s);
 }
@@ -269,14 +295,15 @@ static void stream_feed(stream *s)
     size_t most = (size_t)c->e->cfg->lane_messages / 4, messages;
     feed_span span;
 
-    if (!s->reading || s->asked || s->at_end || !reading_may_begin(c)) return;
+    if (!s->reading || s->asked || s->at_end || s->held_up || (s->rewound && s->coming > 0) || !reading_may_begin(c)) return;
     if (has_enough(s) || !connector_has_room(c)) connector_make_room(c);
     if (s->asked || has_enough(s)) return;
     messages = reading_room(c);
     if (messages > most) messages = most < 1 ? 1 : most;
     if (messages == 0) return;
     s->asked = true;
-    s->missed = false;
+    s->rewound = false;
+    s->missed_from = INT64_MAX;
     s->asked_epoch = c->epoch;
     s->asked_cursor = s->cursor;
     reading_ask(c, &s->page, messages);
@@ -285,9 +312,9 @@ static void stream_feed(stream *s)
         .tenant = c->tenant, .connector_id = id_slice(&c->connector_id), .after_seq = s->cursor, .rows = s->page.messages,
         .scan = s->scan, .not_keys = keys, .not_key_count = aside_keys(&s->aside, keys, KEYS_MOST),
     };
-    /* What is passed over may have come behind what was set aside of its key. */
-    if (span.not_key_count > 0) aside_add(&s->aside, keys, span.not_key_count, s->cursor + 1, 0);
     feed_deliveries(c->e->feed, &span, slice_of(s->url), NULL, 0, on_page, s);
+    /* What is passed over may come before all that was set aside of its key. */
+    if (span.not_key_count > 0) aside_add(&s->aside, keys, span.not_key_count, s->cursor + 1, 0);
 }
 
 void streams_feed(connector *c)
@@ -325,7 +352,8 @@ void stream_release(stream *s)
     if (aside_is_empty(&s->aside) || s->conn->epoch == 0 || !release_may_begin(&s->release)) return;
     from = aside_release(&s->aside, someone_is_inside, s);
     if (from == INT64_MAX) return;
-    release_began(&s->release, s->reading ? s->cursor : 0);
+    s->asked_cursor = -1;                /* a page under way has passed some of them over */
+    release_began(&s->release, s->highest);
     stream_missed(s, from);
 }
 
@@ -362,6 +390,7 @@ void streams_tick(connector *c)
     list_each(l, &c->streams) {
         stream *s = of_link(l);
         if (!is_behind(s) && !s->release.under_way) stream_tell(s, false);
+        s->held_up = false;
         stream_feed(s);
     }
 }
@@ -373,9 +402,9 @@ void streams_reset(connector *c)
     list_each(l, &c->streams) {
         stream *s = of_link(l);
         aside_clear(&s->aside);
-        s->reading = s->at_end = s->near_end = false;
+        s->reading = s->at_end = s->near_end = s->held_up = s->rewound = false;
         s->release = (struct release){ 0 };
-        s->cursor = 0;
+        s->cursor = s->highest = 0;
     }
 }
 

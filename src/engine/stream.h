@@ -24,7 +24,10 @@ typedef struct stream {
     struct release release;              /* of these keys */
     bool        reading;                 /* what is behind `cursor` is in the database, or parked */
     bool        asked;                   /* for a page of it */
-    bool        missed;                  /* more was left to the database since */
+    int64_t     missed_from;             /* more was left to the database since, from here on; INT64_MAX: not */
+    bool        rewound;                 /* what is on its way may not be in order any more */
+    bool        held_up;                 /* by a message that is on its way to its lanes */
+    int64_t     highest;                 /* `seq` of all that had to do with it */
     bool        near_end, at_end;        /* the last page was not full; and none was missed */
     int64_t     cursor, asked_cursor;    /* the `seq` up to which all is in memory, set aside or ended; then */
     int64_t     asked_epoch;
@@ -51,8 +54,8 @@ void stream_take_out(delivery *d);
 void stream_unpark(stream *s);
 
 /* A reading met a message that is in memory: what it has for this target, or NULL: for all that are not read on
- * their own, goes into its lanes; perhaps nothing of it remains. */
-void stream_meet(stream *s, job *j);
+ * their own, goes into its lanes; perhaps nothing of it remains. False: it is on its way there, and says when it is. */
+bool stream_meet(stream *s, job *j);
 
 /* Does it need the answer of one that is left to the database? */
 bool stream_needs_one_aside(const delivery *d);

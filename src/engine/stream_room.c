@@ -41,19 +41,29 @@ static void gather_dependents(shed *all, const delivery *d)
     }
 }
 
+/* Does it need the answer of one that will not come soon? */
+static bool needs_one_stuck(const delivery *d)
+{
+    for (int i = 0; i < d->plan->need_count; i++) {
+        const delivery *other = &d->j->deliveries[d->plan->needs[i]];
+        if (other->state == DELIVERY_ASIDE || (other->of->stuck && waits(other))) return true;
+    }
+    return false;
+}
+
 static void gather_of(shed *all, delivery *d)
 {
     if (!waits(d)) return;
     if (d->of->stuck) {                  /* the target tries a few of them, and goes on with these */
         if (d->state == DELIVERY_QUEUED && d->of->may_stay > 0) d->of->may_stay--;
         else gather(d, &all->gathered);
-    } else if (stream_needs_one_aside(d)) {
+    } else if (needs_one_stuck(d)) {
         gather(d, &all->gathered);
     } else if (d->state == DELIVERY_RETRYING && all->failed && d->next_attempt_us > all->soon_us) {
         if (all->may_stay > 0) all->may_stay--;
         else gather(d, &all->gathered);
     }
-    if (d->state == DELIVERY_RETRYING) lanes_gather(&d->pass, &all->gathered);
+    if (d->state == DELIVERY_RETRYING || d->state == DELIVERY_NEEDS) lanes_gather(&d->pass, &all->gathered);
 }
 
 static void gather_all(shed *all)

@@ -117,7 +117,8 @@ static const pg_statement server = {
 const pg_statement *const feed_statements[] = {
     &feed_set_tenant, &set_tenant_in_order, &messages, &messages_but, &message, &statuses, &deliveries, &links, &connector_ids, &connectors,
     &services, &rules, &pack, &server, &feed_pending, &feed_read_events, &feed_set_published, &feed_stream_events,
-    &feed_stream_known, &feed_stream_first, &feed_stream_newest, &feed_tell_connector, &feed_replay_message, NULL
+    &feed_stream_known, &feed_stream_first, &feed_stream_newest, &feed_tell_connector, &feed_try_message,
+    &feed_replay_message, NULL
 };
 
 static pg_unit *unit_with(pg *c, const pg_statement *first, slice tenant)

@@ -52,9 +52,9 @@ void feed_statuses(pg *c, slice tenant, const slice *message_ids, size_t count, 
 
 enum { LINK_ORDINAL, LINK_ENTRY, LINK_TYPE, LINK_RESOURCE };
 
-/* Makes a failed, dead-lettered or processed message pending again, at the tail of its lane, and tells
- * every engine (channel interop_work). Its open deliveries are superseded. */
-void feed_replay(pg *c, slice tenant, slice message_id, pg_done done, void *arg);
+/* Lets a failed message be tried at once, where it stands; makes a dead-lettered one pending again, at the tail of its
+ * lane, its open deliveries superseded. Tells every engine (channel interop_work). */
+void feed_try_again(pg *c, slice tenant, slice message_id, pg_done done, void *arg);
 
 /* What the ended deliveries of a message were answered. */
 void feed_links(pg *c, slice tenant, slice message_id, pg_done done, void *arg);

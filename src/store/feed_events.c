@@ -49,12 +49,20 @@ const pg_statement feed_tell_connector = {
     "   c.id, c.event_seq, clock_timestamp() FROM c"
 };
 
+/* One that failed keeps its place: others wait behind it. */
+const pg_statement feed_try_message = {
+    "feed_try_message",
+    "WITH m AS (UPDATE hl7_messages SET next_attempt_at = NULL WHERE id = $1 AND processing_status = 'failed' RETURNING tenant_id, id),"
+    " d AS (UPDATE hl7_deliveries SET next_attempt_at = NULL WHERE message_id = (SELECT id FROM m) AND status = 'failed')"
+    " SELECT pg_notify('interop_work', 'message:' || m.tenant_id || ':' || m.id) FROM m"
+};
+
 const pg_statement feed_replay_message = {
     "feed_replay_message",
     "WITH m AS (UPDATE hl7_messages SET processing_status = 'pending', seq = nextval('hl7_message_batch_seq') * 4096,"
     "   attempt_count = 0, error_detail = NULL, transformed_at = NULL, next_attempt_at = NULL, processed_at = NULL,"
     "   replay_pack = NULL, replay_count = replay_count + 1, event_seq = event_seq + 1"
-    "   WHERE id = $1 AND processing_status IN ('failed', 'dead_lettered', 'processed')"
+    "   WHERE id = $1 AND processing_status = 'dead_lettered'"
     "   RETURNING tenant_id, id, connector_id, message_type, event_seq),"
     " d AS (UPDATE hl7_deliveries SET status = 'superseded', ended_at = now()"
     "   WHERE message_id = (SELECT id FROM m) AND status IN ('pending', 'failed')),"
@@ -138,7 +146,7 @@ void feed_tell(pg *c, slice tenant, slice connector_id, const char *event, slice
     pg_submit(unit, done, arg);
 }
 
-void feed_replay(pg *c, slice tenant, slice message_id, pg_done done, void *arg)
+void feed_try_again(pg *c, slice tenant, slice message_id, pg_done done, void *arg)
 {
     pg_unit *unit = feed_unit(c, tenant);
     arena *mem = pg_unit_arena(unit);
@@ -147,6 +155,7 @@ void feed_replay(pg *c, slice tenant, slice message_id, pg_done done, void *arg)
 
     params[0] = pg_text(mem, message_id);
     params[1] = pg_text(mem, id_slice(&event_id));
+    pg_unit_add(unit, &feed_try_message, params, 1);
     pg_unit_add(unit, &feed_replay_message, params, 2);
     pg_submit(unit, done, arg);
 }

@@ -5,7 +5,7 @@
 #include "store/feed.h"
 
 extern const pg_statement feed_set_tenant, feed_pending, feed_read_events, feed_set_published,
-    feed_stream_events, feed_stream_known, feed_stream_first, feed_stream_newest, feed_tell_connector, feed_replay_message;
+    feed_stream_events, feed_stream_known, feed_stream_first, feed_stream_newest, feed_tell_connector, feed_try_message, feed_replay_message;
 
 /* A unit that begins by setting the tenant. */
 pg_unit *feed_unit(pg *c, slice tenant);

@@ -231,9 +231,11 @@ def many_poisoned(s):
     x = Site(s, "many", 'put(msg, out, "one", 1)\n', "--set", "retry_base_ms=3s", "--set", "retry_cap_ms=3s",
              "--set", "max_attempts=1000")
     poisoned = 3 * LANE_MESSAGES
-    x.send(*(message for n in range(poisoned) for message in ((f"P-{n}", f"MP{n}", "Poison"), (f"P-{n}b", f"MP{n}", "Qbehind"))))
+    failing = [(f"P-{n}", f"MP{n}", "Poison") for n in range(poisoned)]
+    x.send(*(message for n in range(poisoned) for message in (failing[n], (f"P-{n}b", f"MP{n}", "Qbehind"))))
     x.load("A").finish(s)
     x.waits_for("the other patients' messages", "one", 100)
+    x.send(*failing)                     # again: they keep their places
     tried = x.pg.value("select min(attempt_count) n from hl7_messages where processing_status = 'failed'")
     wait_for("each of them to be tried again", lambda: x.pg.value(
         "select min(attempt_count) n from hl7_messages where processing_status = 'failed'") > tried, 120, 0.5)
@@ -275,17 +277,21 @@ def answer_needed(s):
     rest that goes to its own service does not."""
     x = Site(s, "needed", """
   if msg:get "MSH-9.2" == "A08" then put(msg, out, "two", 2) return end
+  local function refer() put(msg, out, "two", 2, { reference = "urn:uuid:11111111-1111-4111-8111-111111111119" }) end
+  if msg:get "MSH-10":match "[02468]$" then refer() end
   out:put({ resourceType = "Patient", identifier = { { system = "urn:mrn", value = msg:get "PID-3.1" } } },
           { to = "one", full_url = "urn:uuid:11111111-1111-4111-8111-111111111119" })
-  put(msg, out, "two", 2, { reference = "urn:uuid:11111111-1111-4111-8111-111111111119" })
+  if not msg:get "MSH-10":match "[02468]$" then refer() end
 """)
     x.service.be("one", 503)
+    # Many behind the first of them.
+    x.send(("N-h", "MNhot", "Step00000", "A01"), *((f"N-h{n}", "MNhot", f"Step{n + 1:05}") for n in range(2 * LANE_MESSAGES)))
     for n in range(3 * LANE_MESSAGES):
         x.send((f"N-{n}", f"MN{n}", "Step00000", "A01"), (f"N-{n}b", f"MN{n}", "Step00001"))
     x.send(*((f"N-o{n}", f"MO{n}", "Step00000") for n in range(3 * LANE_MESSAGES)))
     x.waits_for("what needs nothing of the dead service", "two", 3 * LANE_MESSAGES)
     x.service.be("one", "pass")
-    x.waits_for("the rest when it is back", "two", 9 * LANE_MESSAGES, 120)
+    x.waits_for("the rest when it is back", "two", 11 * LANE_MESSAGES + 1, 120)
     x.all_processed()
     x.in_order("two", "at the service that was well")
     wrong = [body for _, _, _, body, status in x.service.seen("two")
