@@ -21,7 +21,7 @@ typedef struct connector_metrics {
 } connector_metrics;
 
 /* What the database was asked for takes its room until it has answered. */
-struct page { int messages; size_t bytes; };
+struct page { int messages; size_t bytes; uint64_t asked_ns; };
 
 /* A reading of what was set aside: not the next one before this one is over and as much was read of what is new, and
  * not most of the time. */
@@ -30,6 +30,7 @@ struct release {
     uint64_t began_ns;
     int64_t  until;                      /* the `seq` that readings had come to when it began */
     uint64_t rows, beyond;               /* that were looked at up to there, and since */
+    uint64_t took_ns;                    /* the database */
 };
 
 /* How far a database connection of another node has stored messages of a connector. */

@@ -158,7 +158,7 @@ static void on_messages(void *arg, err e, const pg_result *results, int count, c
     c->scan = reading_next_scan(c->scan, c->page.messages, messages);
     if (last > c->highest_read) c->highest_read = last;
     if (last > c->highest) c->highest = last;
-    release_reached(&c->release, looked_at > messages ? looked_at : messages, c->far_behind ? last : INT64_MAX);
+    release_reached(&c->release, &c->page, looked_at > messages ? looked_at : messages, c->far_behind ? last : INT64_MAX);
     ingest_begin_behind(c->e->in, last);
     if (c->far_behind) parked_drop(c);
     else parked_enter_until(c, INT64_MAX);

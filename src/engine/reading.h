@@ -37,6 +37,7 @@ int reading_next_scan(int scan, int rows, int found);
 
 bool release_may_begin(struct release *r);      /* if not, it is due */
 void release_began(struct release *r, int64_t until);
-void release_reached(struct release *r, int rows, int64_t seq);     /* by a page of so many rows; INT64_MAX: the end */
+/* A page came to this `seq`, or to the end (INT64_MAX), for which so many rows were looked at. */
+void release_reached(struct release *r, const struct page *p, int rows, int64_t seq);
 
 #endif

@@ -272,7 +272,7 @@ static void on_page(void *arg, err e, const pg_result *results, int count, const
         s->cursor = pg_cell_int(r, 0, MSG_SPAN_END);
     enter_parked(s, s->cursor);
     s->scan = reading_next_scan(s->scan, s->page.messages, messages);
-    release_reached(&s->release, (int)pg_cell_int(r, 0, MSG_SPAN_ROWS), more ? s->cursor : INT64_MAX);
+    release_reached(&s->release, &s->page, (int)pg_cell_int(r, 0, MSG_SPAN_ROWS), more ? s->cursor : INT64_MAX);
     s->near_end = !more;
     s->at_end = !more && s->missed_from == INT64_MAX;
     rewind_to(s, s->missed_from);        /* it was not there yet when this was read */

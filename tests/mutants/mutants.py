@@ -70,7 +70,7 @@ MUTANTS = [
     mutant("p3-parked-first", "what was made last goes before what is still read", "waiting comes_and_goes",
            (STREAM, "    } else if (!j->redelivery && may_park(s)) {\n", "    } else if (!j->redelivery && (s->near_end || s->at_end)) {\n        enter(s, d);\n    } else if (!j->redelivery && may_park(s)) {\n")),
     mutant("p3-cursor-not-lowered", "what leaves memory again is not read again", "waiting dead_target comes_and_goes refused_delivery",
-           (STREAM, "    if (seq <= s->cursor) s->cursor = seq - 1;\n", "")),
+           (STREAM, "    if (seq > s->cursor) return;\n", "    if (seq > s->cursor || s->reading) return;\n")),
     mutant("p3-answer-not-waited-for", "what needs an answer that is missing is in the way of others", "waiting answer_needed",
            (STREAM, "        if (d->j->deliveries[d->plan->needs[i]].state == DELIVERY_ASIDE) return true;\n", "        (void)d;\n")),
     mutant("p3-no-handover", "who stores does not tell who runs the connector", "nodes",
