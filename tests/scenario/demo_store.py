@@ -303,9 +303,11 @@ def transactions(s, store):
     s.equal(store("POST", "", {"resourceType": "Bundle", "type": "transaction"}).body, {"resourceType": "Bundle", "type": "transaction-response"},
             "an empty transaction")
 
+    store("PUT", "/Patient/gone", patient("t4", id="gone"))              # no two entries of a batch may be about the same
     got = store("POST", "", bundle("batch", entry("GET", "Patient/swap"), entry("GET", "Patient/nope"), entry("POST", "Patient", {"resourceType": "Patient", "x": 1}),
-                                   entry("POST", "Patient", patient("batched")), entry("DELETE", f"{store.base}/Patient/swap"), {}))
+                                   entry("POST", "Patient", patient("batched")), entry("DELETE", f"{store.base}/Patient/gone"), {}))
     s.equal([e["response"]["status"][:3] for e in got.body["entry"]], ["200", "404", "400", "201", "204", "400"], "the entries of a batch stand alone")
+    store("DELETE", "/Patient/swap")
     s.equal(got.body["entry"][1]["response"]["outcome"]["issue"][0]["code"], "not-found", "each with its outcome")
     s.equal(total(store, "/Patient?" + by("batched")), 1, "the good ones are kept")
 
