@@ -124,6 +124,8 @@ void stream_put(delivery *d)
     } else if (!j->redelivery && may_park(s)) {
         park(s, d);
     } else {
+        /* What is parked was made before: it is to be read before this one. */
+        if (!j->redelivery) stream_unpark(s);
         stream_missed(s, j->seq);
     }
 }
@@ -152,24 +154,17 @@ void stream_freed(stream *s, const slice *keys, size_t count)
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-/* What is parked up to there follows what was read. */
-static void enter_parked(stream *s, int64_t seq)
+/* What was read is in its lanes, or set aside: what is parked follows it. */
+static void stream_end(stream *s)
 {
-    list_each_safe(l, &s->parked) {
-        delivery *d = container_of(l, delivery, link);
+    s->reading = s->at_end = false;
+    while (!list_empty(&s->parked)) {
+        delivery *d = container_of(s->parked.next, delivery, link);
         job *j = d->j;
-        if (j->seq > seq) continue;
         unpark(s, d);
         enter(s, d);
         if (j->open_deliveries == 0) flow_left(j);
     }
-}
-
-/* Everything is in its lanes, or set aside. */
-static void stream_end(stream *s)
-{
-    s->reading = s->at_end = false;
-    enter_parked(s, INT64_MAX);
 }
 
 void stream_came(stream *s)
@@ -192,8 +187,7 @@ bool stream_meet(stream *s, job *j)
     for (int i = 0; i < j->plan.count; i++) {
         delivery *d = &j->deliveries[i];
         if (s == NULL ? d->of->reading : d->of != s) continue;
-        if (d->state == DELIVERY_PARKED) unpark(d->of, d);
-        if (d->state != DELIVERY_ASIDE) continue;
+        if (d->state != DELIVERY_ASIDE) continue;        /* what is parked follows all that is read */
         if (d->needs_left > 0) aside_add(&d->of->aside, j->keys, j->key_count, j->seq, 0);
         else enter(d->of, d);
     }
@@ -226,7 +220,6 @@ static bool take(stream *s, const pg_result *r, int row, int end)
     size_t count;
     job *j;
 
-    enter_parked(s, pg_cell_int(r, row, MSG_SEQ));
     j = job_find(c->e, slice_cstr(pg_cell(r, row, MSG_ID), text, sizeof text));
     if (j != NULL) return stream_meet(s, j);
     count = feed_array(&mem, pg_cell(r, row, MSG_KEYS), keys, countof(keys));
@@ -270,7 +263,6 @@ static void on_page(void *arg, err e, const pg_result *results, int count, const
     more = s->held_up || messages == s->page.messages || pg_cell_int(r, 0, MSG_SPAN_ROWS) == s->scan;
     if (!s->held_up && messages < s->page.messages && pg_cell_int(r, 0, MSG_SPAN_END) > s->cursor)
         s->cursor = pg_cell_int(r, 0, MSG_SPAN_END);
-    enter_parked(s, s->cursor);
     s->scan = reading_next_scan(s->scan, s->page.messages, messages);
     release_reached(&s->release, &s->page, (int)pg_cell_int(r, 0, MSG_SPAN_ROWS), more ? s->cursor : INT64_MAX);
     s->near_end = !more;
