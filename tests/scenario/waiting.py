@@ -166,13 +166,13 @@ def comes_and_goes(s):
   if tonumber(msg:get "PID-5.1":match "%d+$") % 9 == 3 then local t = 0 for i = 1, 2000000 do t = t + i end end
   put(msg, out, "one", 1) put(msg, out, "two", 2)
 """)
-    load = x.load("G", patients=1, messages=130, pause=0.1)
+    load = x.load("G", patients=1, messages=300, pause=0.04)
     for name, seconds, mood in (("two", 2.5, 503), ("two", 3.5, "pass"), ("two", 1, 503), ("one", 2, 503), ("two", 1, "pass"), ("one", 1, "pass")):
         x.service.be(name, mood)
         time.sleep(seconds)
     load.finish(s)
     for name in ("one", "two"):
-        x.waits_for(f"{name} to have all", name, 520, 120)
+        x.waits_for(f"{name} to have all", name, 1200, 120)
         x.in_order(name, name)
     x.all_processed()
     s.check(x.engine.text().count("stream.behind") >= 2, "and it was left to the database more than once")
