@@ -67,8 +67,6 @@ MUTANTS = [
            ("src/engine/connector_aside.c", "    connector_read_from(c, from);\n", "")),
     mutant("p3-new-before-waiting", "what is made for a service goes before what still waits for it", "waiting dead_target comes_and_goes",
            (STREAM, "    } else if (!s->reading || (own && j->seq <= s->cursor)) {\n", "    } else if (!j->redelivery || (own && j->seq <= s->cursor)) {\n")),
-    mutant("p3-parked-first", "what was made last goes before what is still read", "waiting comes_and_goes",
-           (STREAM, "    } else if (!j->redelivery && may_park(s)) {\n", "    } else if (!j->redelivery && (s->near_end || s->at_end)) {\n        enter(s, d);\n    } else if (!j->redelivery && may_park(s)) {\n")),
     mutant("p3-cursor-not-lowered", "what leaves memory again is not read again", "waiting dead_target comes_and_goes refused_delivery",
            (STREAM, "    if (seq > s->cursor) return;\n", "    if (seq > s->cursor || s->reading) return;\n")),
     mutant("p3-answer-not-waited-for", "what needs an answer that is missing is in the way of others", "waiting answer_needed",
