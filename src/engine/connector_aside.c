@@ -16,11 +16,9 @@ static void set_aside(connector *c, const slice *keys, size_t count, int64_t seq
     aside_add(&c->aside, keys, count, seq, wake_us);
 }
 
-static bool is_soon(int64_t next_us) { return next_us < clock_real_us() + READING_SOON_US; }
-
 bool connector_sets_aside(connector *c, const slice *keys, size_t count, int64_t seq, int64_t next_us)
 {
-    bool later = !aside_is_empty(&c->aside) && !is_soon(next_us) && c->failed >= stream_keeps(c);
+    bool later = !aside_is_empty(&c->aside) && !reading_is_soon(next_us) && c->failed >= stream_keeps(c);
 
     if (!later && !aside_has(&c->aside, keys, count)) return false;
     set_aside(c, keys, count, seq, next_us);
@@ -82,7 +80,7 @@ static void leave_failed(connector *c, size_t stay)
     list_init(&gathered);
     list_each(l, &c->jobs) {
         job *j = container_of(l, job, link);
-        if (j->state != JOB_RETRYING || j->redelivery || is_soon(j->next_attempt_us)) continue;
+        if (j->state != JOB_RETRYING || j->redelivery || reading_is_soon(j->next_attempt_us)) continue;
         if (stay > 0) stay--;
         else list_push(&gathered, &j->pass.gathered);
     }

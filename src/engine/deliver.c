@@ -473,8 +473,6 @@ void deliver_again(deliverer *all, job *j)
     }
 }
 
-bool deliver_has_entered(const job *j) { return j->entered; }
-
 bool deliver_is_left(const job *j)
 {
     for (int i = 0; i < j->plan.count; i++)

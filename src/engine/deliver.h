@@ -31,9 +31,6 @@ void deliver_abandon(deliverer *all, job *j);
 /* While the leases are not sure, no request is begun; what was to be sent waits. */
 void deliver_hold(deliverer *all, bool hold);
 
-/* Have the deliveries of a job entered their lanes, or what else became of them? */
-bool deliver_has_entered(const job *j);
-
 /* Is one of them left to the database? */
 bool deliver_is_left(const job *j);
 

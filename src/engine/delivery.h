@@ -92,7 +92,7 @@ void deliver_enter(delivery *d);
 void deliver_leave(delivery *d);
 void deliver_leave_lane(delivery *d);
 
-/* Does anybody stand in this lane? Is the target there, and takes what it gets in time? */
+/* Does anybody stand in this lane? Is the target away, or takes nothing in time? */
 bool deliver_lane_is_used(const deliverer *all, uint64_t scope, slice key);
 bool deliver_is_stuck(const deliverer *all, slice url);
 

@@ -42,7 +42,8 @@ const lane_pass *lanes_head(const lane_pass *pass, size_t key);
 bool lanes_has(const lanes *l, uint64_t scope, slice key);
 
 /* Adds to `into`, by `gathered`, all that cannot go before `from` has left: who stands behind it in one of its
- * lanes, and behind those. They are to leave their lanes, in any order: that lets nobody go but some of them. One that is to stay after all is taken out of that list, before they do. */
+ * lanes, and behind those. They are to leave their lanes, in any order: that lets nobody go but some of them. One
+ * that is to stay after all is taken out of that list before they do. */
 void lanes_gather(const lane_pass *from, list *into);
 void lanes_ungather(lane_pass *pass);
 

@@ -36,6 +36,12 @@ bool connector_has_room(const connector *c) { return reading_room(c) > 0; }
 
 bool reading_is_roomy(const connector *c) { return c->entered <= larger(reading_room(c), ALWAYS); }
 
+bool reading_is_soon(int64_t next_us)
+{
+    enum { SOON_US = 200000 };
+    return next_us <= clock_real_us() + SOON_US;
+}
+
 void reading_ask(connector *c, struct page *p, size_t messages)
 {
     p->messages = (int)smaller(messages, c->weight == 0 ? TRIED : READ_AT_ONCE);

@@ -11,8 +11,8 @@ size_t reading_room(const connector *c);
 /* Is as much free as is taken? */
 bool reading_is_roomy(const connector *c);
 
-/* What is tried again so soon does not leave memory before. */
-enum { READING_SOON_US = 200000 };
+/* Is this so soon that what is tried again then does not leave memory before? */
+bool reading_is_soon(int64_t next_us);
 
 /* A page is asked for, of at most as many messages as here; it has come. Meanwhile it takes its room. */
 void reading_ask(connector *c, struct page *p, size_t messages);

@@ -183,7 +183,7 @@ void streams_end(connector *c)
 bool stream_meet(stream *s, job *j)
 {
     if (job_is_orphan(j)) return true;
-    if (!deliver_has_entered(j)) { j->passed_over = true; return false; }
+    if (!j->entered) { j->passed_over = true; return false; }
     for (int i = 0; i < j->plan.count; i++) {
         delivery *d = &j->deliveries[i];
         if (s == NULL ? d->of->reading : d->of != s) continue;
@@ -198,13 +198,13 @@ bool stream_meet(stream *s, job *j)
 /* Until when a message waits that cannot go: what it needs is open, or it is one of so many that failed. 0: it can. */
 static int64_t waits_until(const stream *s, const pg_result *r, int row, int end)
 {
-    int64_t now_us = clock_real_us();
+    bool many = s->failed >= stream_keeps(s->conn) && !aside_is_empty(&s->aside);
 
     for (; row < end; row++) {
+        int64_t next_us = pg_cell_int(r, row, DLV_NEXT_US);
         if (!slice_is(pg_cell(r, row, DLV_URL), s->url)) continue;
-        if (pg_cell_bool(r, row, DLV_BLOCKED)) return now_us + BLOCKED_US;
-        if (s->failed >= stream_keeps(s->conn) && !aside_is_empty(&s->aside) && pg_cell_int(r, row, DLV_NEXT_US) > now_us + READING_SOON_US)
-            return pg_cell_int(r, row, DLV_NEXT_US);
+        if (pg_cell_bool(r, row, DLV_BLOCKED)) return clock_real_us() + BLOCKED_US;
+        if (many && !reading_is_soon(next_us)) return next_us;
     }
     return 0;
 }
@@ -214,14 +214,14 @@ static bool take(stream *s, const pg_result *r, int row, int end)
 {
     connector *c = s->conn;
     char text[ID_MAX + 1];
-    int64_t until = waits_until(s, r, row, end);
+    int64_t until;
     slice keys[HL7_KEYS_MAX];
     arena mem = { 0 };
     size_t count;
-    job *j;
+    job *j = job_find(c->e, slice_cstr(pg_cell(r, row, MSG_ID), text, sizeof text));
 
-    j = job_find(c->e, slice_cstr(pg_cell(r, row, MSG_ID), text, sizeof text));
     if (j != NULL) return stream_meet(s, j);
+    until = waits_until(s, r, row, end);
     count = feed_array(&mem, pg_cell(r, row, MSG_KEYS), keys, countof(keys));
     if (until != 0 || aside_has(&s->aside, keys, count)) {
         aside_add(&s->aside, keys, count, pg_cell_int(r, row, MSG_SEQ), until);

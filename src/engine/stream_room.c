@@ -1,6 +1,5 @@
 /* engine/stream_room.c -- deliveries that only wait leave memory: behind one that failed, behind one whose answer
  * they need and that left, and those for a target that does not take them. */
-#include "base/clock.h"
 #include "base/failpoint.h"
 #include "engine/reading.h"
 #include "engine/stream.h"
@@ -24,7 +23,6 @@ static bool waits(const delivery *d)
 typedef struct shed {                    /* what leaves, from which connector */
     connector *c;
     bool       failed;
-    int64_t    soon_us;
     size_t     may_stay;                 /* of those that failed and are not due */
     list       gathered;
 } shed;
@@ -59,7 +57,7 @@ static void gather_of(shed *all, delivery *d)
         else gather(d, &all->gathered);
     } else if (needs_one_stuck(d)) {
         gather(d, &all->gathered);
-    } else if (d->state == DELIVERY_RETRYING && all->failed && d->next_attempt_us > all->soon_us) {
+    } else if (d->state == DELIVERY_RETRYING && all->failed && !reading_is_soon(d->next_attempt_us)) {
         if (all->may_stay > 0) all->may_stay--;
         else gather(d, &all->gathered);
     }
@@ -70,7 +68,7 @@ static void gather_all(shed *all)
 {
     list_each(l, &all->c->jobs) {
         job *j = container_of(l, job, link);
-        for (int i = 0; deliver_has_entered(j) && i < j->plan.count; i++)
+        for (int i = 0; j->entered && i < j->plan.count; i++)
             if (j->deliveries[i].of != NULL) gather_of(all, &j->deliveries[i]);
     }
     list_each(l, &all->gathered) {       /* it grows */
@@ -115,7 +113,7 @@ static void leave(shed *all)
 
 void streams_make_room(connector *c, bool failed, size_t stay)
 {
-    shed all = { .c = c, .failed = failed, .soon_us = clock_real_us() + READING_SOON_US, .may_stay = stay };
+    shed all = { .c = c, .failed = failed, .may_stay = stay };
 
     list_init(&all.gathered);
     list_each(l, &c->streams) {

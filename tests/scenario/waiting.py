@@ -105,6 +105,12 @@ class Site:
                             f"where message_control_id = '{control_id}'")
         return rows[0] if rows else {}
 
+    def fails_before_others(self, family):
+        """The first of a patient's messages fails, and 120 come behind it."""
+        self.send(("P-0", "MP", family))
+        self.ends("P-0", "failed")
+        self.send(*((f"P-b{n}", "MP", f"Step{n:05}") for n in range(120)))
+
     def ends(self, control_id, status):
         wait_for(f"{control_id} to be {status}", lambda: self.message(control_id).get("status") == status)
 
@@ -136,7 +142,7 @@ def dead_target(s):
     loads[1].finish(s)
     x.waits_for("and after a kill", "one", 200)
     held = x.engine.metric("interop_messages_in_memory")
-    s.check(held < LANE_MESSAGES, f"{200} wait, and memory holds {held:.0f} of them")
+    s.check(held < LANE_MESSAGES, f"200 wait, and memory holds {held:.0f} of them")
     s.equal(x.engine.metric("interop_connector_behind"), 1, "and the metric says that some wait in the database")
     other = s.engine()
     x.engine.kill()
@@ -182,9 +188,7 @@ def comes_and_goes(s):
 def poisoned_key(s):
     """A script fails for one patient's message: the others do not notice, and a merge takes its keys along."""
     x = Site(s, "poison", 'put(msg, out, "one", 1)\n', *HELD)
-    x.send(("P-0", "MP", "Poison"))
-    x.ends("P-0", "failed")
-    x.send(*((f"P-b{n}", "MP", f"Step{n:05}") for n in range(120)))
+    x.fails_before_others("Poison")
     # Behind it also a merge of another patient, and what is told of that one afterwards.
     x.send(("P-before", "MQ", "Step00000"), ("P-merge", "MP", "Step00200", "A40", "20260418093012", "ADTNORTH", None,
                                              "MRG|MQ^^^NORTHHOSP^MR\r"), ("P-after", "MQ", "Step00001"))
@@ -211,9 +215,7 @@ def poisoned_key(s):
 def poisoned_key_mended(s):
     """The same, and the script is mended; the message is released by hand."""
     x = Site(s, "mended", 'put(msg, out, "one", 1)\n', *HELD)
-    x.send(("P-0", "MP", "Poison"))
-    x.ends("P-0", "failed")
-    x.send(*((f"P-b{n}", "MP", f"Step{n:05}") for n in range(120)))
+    x.fails_before_others("Poison")
     x.load("A").finish(s)
     x.waits_for("the other patients' messages", "one", 100)
     x.push('== "Poison"', '== "Never"')
@@ -253,9 +255,7 @@ def refused_delivery(s):
     """A service refuses one patient's message: those behind it wait, for this service, and nobody else."""
     x = Site(s, "refused", 'put(msg, out, "one", 1) put(msg, out, "two", 2)\n', *HELD)
     x.service.be("two", (422, b"Refuse"))
-    x.send(("R-0", "MR", "Refuse"))
-    x.ends("R-0", "failed")
-    x.send(*((f"R-b{n}", "MR", f"Step{n:05}") for n in range(120)))
+    x.fails_before_others("Refuse")
     x.load("A").finish(s)
     x.waits_for("the other service to have everything", "one", 221)
     x.waits_for("and this one the other patients'", "two", 100)
@@ -264,12 +264,12 @@ def refused_delivery(s):
     x.load("B").finish(s)
     x.waits_for("the same after a kill", "one", 321)
     x.waits_for("for both", "two", 200)
-    s.equal(x.had("two")["MR"], [], "nothing behind the refused one")
+    s.equal(x.had("two")["MP"], [], "nothing behind the refused one")
     x.service.be("two", "pass")
-    x.by_hand("R-0", "release")
+    x.by_hand("P-0", "release")
     x.waits_for("all when it is released", "two", 321)
     x.all_processed()
-    s.equal(x.had("two")["MR"], ["Refuse"] + [f"Step{n:05}" for n in range(120)], "in order, none of them twice")
+    s.equal(x.had("two")["MP"], ["Refuse"] + [f"Step{n:05}" for n in range(120)], "in order, none of them twice")
     x.in_order("one", "at the other", True)
     x.bounded()
 
