@@ -18,7 +18,7 @@ GRANT INSERT ON outbox_events TO :engine;
 GRANT EXECUTE ON FUNCTION interop_connector_ids(), interop_port_users(TEXT, INTEGER),
                           interop_outbox_pending(INTEGER), interop_outbox_published(TEXT[]) TO :engine;
 
-GRANT EXECUTE ON FUNCTION interop_transformed, interop_delivered TO :engine;
+GRANT EXECUTE ON FUNCTION interop_transformed, interop_message_transformed, interop_delivered TO :engine;
 GRANT EXECUTE ON FUNCTION interop_node_join, interop_node_beat, interop_node_leave, interop_lease_changes, interop_lease_take,
                           interop_lease_release, interop_lease_counts, interop_lease_check, interop_handover, interop_relay_share,
                           interop_outbox_pending(INTEGER, INTEGER[]) TO :engine;

@@ -38,7 +38,7 @@ bool connector_sets_job_aside(connector *c, job *j)
 static void leave_to_streams(connector *c, const job *j)
 {
     for (int i = 0; i < j->again_count; i++) {
-        stream *s = stream_of(c, j->again[i].service_url);
+        stream *s = stream_of(c, j->made[i].service_url);
         if (!j->again[i].ended && (j->read_for == NULL || j->read_for == s || j->passed_over)) stream_missed(s, j->seq);
     }
 }

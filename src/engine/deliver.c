@@ -62,11 +62,11 @@ static void delivery_init(deliverer *all, job *j, int ordinal, const id *deliver
     d->ordinal = ordinal;
     d->delivery_id = *delivery_id;
     d->plan = &j->plan.deliveries[ordinal];
-    if (d->plan->to != NULL) {
+    if (d->plan->to != NULL && !d->plan->gone) {
         d->to = target_for(all, d->plan->to);
         d->transactions = d->plan->to->transactions;
     }
-    d->of = stream_of(j->conn, d->plan->to != NULL ? d->plan->to->url : j->again[ordinal].service_url);
+    d->of = stream_of(j->conn, d->plan->to != NULL ? d->plan->to->url : j->made[ordinal].service_url);
     d->answered = on_answered;
     d->pass.tickets = d->tickets;
     d->pass.go = on_pass;
@@ -107,12 +107,25 @@ static void job_entered(job *j)
     connector_freed(c, j->keys, j->key_count);
 }
 
+static void delivery_commit(deliverer *all, delivery *d, const char *status, const err_info *why, int64_t next_us);
+
+static void give_up(delivery *d)
+{
+    d->j->open_deliveries++;
+    (void)err_set(&d->why, ERR_REFUSED, "the service at %s is not one that this tenant reaches any more: replay the message", d->of->url);
+    delivery_commit(d->j->conn->e->deliveries, d, "dead_lettered", &d->why, 0);
+}
+
 static void enter_all(job *j)
 {
     j->entered = true;
     j->open_deliveries = 0;
-    for (int i = 0; i < j->plan.count; i++)
-        if (j->deliveries[i].state != DELIVERY_ENDED) stream_put(&j->deliveries[i]);
+    for (int i = 0; i < j->plan.count; i++) {
+        delivery *d = &j->deliveries[i];
+        if (d->state == DELIVERY_ENDED) continue;
+        if (d->plan->gone) give_up(d);
+        else stream_put(d);
+    }
     job_entered(j);
     if (j->open_deliveries == 0) flow_end(j);            /* all are left to the database */
 }
@@ -128,8 +141,6 @@ void deliver_start(deliverer *all, job *j)
 }
 
 /* ---- going ------------------------------------------------------------------------------------ */
-
-static void delivery_commit(deliverer *all, delivery *d, const char *status, const err_info *why, int64_t next_us);
 
 static void queue_up(delivery *d)
 {
@@ -369,15 +380,6 @@ static void delivery_end(deliverer *all, delivery *d)
 
 /* ---- again: after a restart -------------------------------------------------------------------- */
 
-/* Does today's plan fit the deliveries that were made then? */
-static bool plan_fits(const job *j)
-{
-    if (j->run_error != ERR_OK || j->plan.count != j->again_count) return false;
-    for (int i = 0; i < j->again_count; i++)
-        if (!slice_eq(j->plan.deliveries[i].to->url, j->again[i].service_url)) return false;
-    return true;
-}
-
 static void take_answers(job *j, const pg_result *rows)
 {
     for (int i = 0; i < pg_rows(rows); i++) {
@@ -404,7 +406,7 @@ static void on_links(void *arg, err e, const pg_result *results, int count, cons
     if (job_is_orphan(j)) { (void)job_drop(j); return; }
     if (e != ERR_OK) {
         log_line(LOG_WARN, "delivery.links_not_read", log_id("messageId", id_slice(&j->message_id)), log_why(why));
-        j->deliveries = NULL;            /* they are made anew, of what the routes say then */
+        j->deliveries = NULL;            /* they are derived anew */
         if (!all->closing) flow_later(j);
         return;
     }
@@ -430,7 +432,7 @@ static bool is_worth_another(job *j)
 
 void deliver_again(deliverer *all, job *j)
 {
-    bool fits = plan_fits(j), any_ended = false;
+    bool fits = j->run_error == ERR_OK, any_ended = false;
 
     if (!fits && is_worth_another(j)) {
         flow_later(j);
@@ -465,10 +467,10 @@ void deliver_again(deliverer *all, job *j)
     for (int i = 0; i < j->again_count; i++) {
         delivery *d = &j->deliveries[i];
         if (d->state == DELIVERY_ENDED) continue;
-        if (j->run_error != ERR_OK)
-            (void)err_set(&d->why, ERR_REFUSED, "it cannot be derived again (%s): replay the message", j->run_why.text);
+        if (j->run_error == ERR_CONFLICT)
+            d->why = j->run_why;
         else
-            (void)err_set(&d->why, ERR_REFUSED, "mapping or routing changed while this delivery was open: replay the message");
+            (void)err_set(&d->why, ERR_REFUSED, "it cannot be derived again (%s): replay the message", j->run_why.text);
         delivery_commit(all, d, "dead_lettered", &d->why, 0);
     }
 }

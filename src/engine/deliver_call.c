@@ -30,9 +30,9 @@ static void resolve_one(void *arg, slice element, json *reference)
     for (int i = 0; i < r->from->plan->entry_count; i++) {
         const entry_state *st = &r->from->entries[i];
         if (st->id.len == 0 || (r->settled && !st->done) || !slice_eq(r->from->plan->entries[i].full_url, reference->text)) continue;
-        reference->text = r->in->to == r->from->to
+        reference->text = slice_eq(r->in->plan->to->url, r->from->plan->to->url)
             ? arena_printf(&r->in->j->mem, "%.*s/%.*s", (int)st->type.len, st->type.ptr, (int)st->id.len, st->id.ptr)
-            : arena_printf(&r->in->j->mem, "%s/%.*s/%.*s", r->from->to->url, (int)st->type.len, st->type.ptr,
+            : arena_printf(&r->in->j->mem, "%.*s/%.*s/%.*s", (int)r->from->plan->to->url.len, r->from->plan->to->url.ptr, (int)st->type.len, st->type.ptr,
                            (int)st->id.len, st->id.ptr);
         return;
     }

@@ -259,6 +259,7 @@ static void add_deliveries(job *j)
         made[i] = (outcome_delivery){
             .delivery_id = id_new(ID_DELIVERY), .service_url = d->to->url, .rule_id = d->rule_id,
             .needs = d->needs, .need_count = d->need_count, .entry_count = d->entry_count,
+            .resources = plan_resources(&j->mem, &j->plan, i), .shape = plan_shape(d),
         };
     }
     j->outcome.deliveries = made;

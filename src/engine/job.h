@@ -28,7 +28,6 @@ typedef enum job_state {
 /* A delivery that was read back: made by an earlier run of this message. */
 typedef struct again {
     id      delivery_id;
-    slice   service_url;
     int     attempts;
     int64_t next_attempt_us;
     bool    ended;
@@ -58,7 +57,8 @@ typedef struct job {
     struct stream *read_for;             /* it was read for these of them; NULL: for all */
     bool        coming;                  /* and is not there yet */
     bool        passed_over;             /* meanwhile another stream met it, and could not wait */
-    again      *again;                   /* its deliveries, by ordinal */
+    again      *again;                   /* its deliveries, by ordinal; */
+    plan_made  *made;                    /* and as what they were made */
     int         again_count;
     int         rederived;               /* how often that failed */
 

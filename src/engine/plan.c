@@ -23,12 +23,22 @@ static plan_delivery *delivery_for(arena *mem, plan *p, const service *to, slice
     return d;
 }
 
-static err place(arena *mem, const script_resource *r, const routes *by, plan *p, int most, err_info *why)
+static void put(plan_delivery *d, const script_resource *r, int from)
+{
+    int at = 0;
+
+    while (at < d->entry_count && !slice_eq(d->entries[at].full_url, r->full_url)) at++;
+    if (at == d->entry_count) d->entry_count++;          /* put twice: the later one counts */
+    d->entries[at] = (plan_entry){
+        .resource = r->resource, .full_url = r->full_url, .type = r->type,
+        .if_none_exist = r->if_none_exist, .to = r->to, .owned = r->owned, .from = from
+    };
+}
+
+static err place(arena *mem, const script_resource *r, int from, const routes *by, plan *p, int most, err_info *why)
 {
     const service *to = NULL;
     slice rule_id = SLICE_NONE;
-    plan_delivery *d;
-    int at = 0;
 
     if (r->to.len > 0) {
         to = routes_service(by, r->to);
@@ -46,13 +56,7 @@ static err place(arena *mem, const script_resource *r, const routes *by, plan *p
         to = rule->to;
         rule_id = rule->id;
     }
-    d = delivery_for(mem, p, to, rule_id, most);
-    while (at < d->entry_count && !slice_eq(d->entries[at].full_url, r->full_url)) at++;
-    if (at == d->entry_count) d->entry_count++;          /* put twice: the later one counts */
-    d->entries[at] = (plan_entry){
-        .resource = r->resource, .full_url = r->full_url, .type = r->type,
-        .if_none_exist = r->if_none_exist, .owned = r->owned
-    };
+    put(delivery_for(mem, p, to, rule_id, most), r, from);
     return ERR_OK;
 }
 
@@ -183,13 +187,13 @@ static bool split(arena *mem, plan *p)
 
 err plan_make(arena *mem, const script_result *result, const routes *by, plan *out, err_info *why)
 {
-    int most = (int)result->resource_count;
+    int most = (int)result->resource_count, from = 0;
 
     *out = (plan){ 0 };
     if (most == 0) return ERR_OK;
     out->deliveries = arena_array(mem, plan_delivery, (size_t)most);
     for (const script_resource *r = result->resources; r != NULL; r = r->next) {
-        err e = place(mem, r, by, out, most, why);
+        err e = place(mem, r, from++, by, out, most, why);
         if (e != ERR_OK) return e;
     }
     if (out->count < 2) return ERR_OK;
@@ -197,6 +201,108 @@ err plan_make(arena *mem, const script_result *result, const routes *by, plan *o
     if (has_circle(mem, out) && !split(mem, out))
         return err_set(why, ERR_REFUSED, "resources of this message refer to each other in a circle across services: "
                                          "route them to one service");
+    return ERR_OK;
+}
+
+/* ---- as it was made then ------------------------------------------------------------- */
+
+const int *plan_resources(arena *mem, const plan *p, int delivery)
+{
+    const plan_delivery *d = &p->deliveries[delivery];
+    int *resources;
+
+    if (p->count == 1) return NULL;
+    resources = arena_array(mem, int, (size_t)d->entry_count);
+    for (int i = 0; i < d->entry_count; i++) resources[i] = d->entries[i].from;
+    return resources;
+}
+
+/* FNV-1a, which is the same in every process and release. */
+static uint64_t fnv(uint64_t hash, slice s)
+{
+    for (size_t i = 0; i < s.len; i++) hash = (hash ^ (unsigned char)s.ptr[i]) * UINT64_C(0x100000001b3);
+    return (hash ^ 0xff) * UINT64_C(0x100000001b3);      /* which no UTF-8 holds */
+}
+
+int64_t plan_shape(const plan_delivery *d)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    for (int i = 0; i < d->entry_count; i++) hash = fnv(fnv(hash, d->entries[i].type), d->entries[i].to);
+    return (int64_t)hash;
+}
+
+static err changed(err_info *why)
+{
+    return err_set(why, ERR_CONFLICT, "mapping or routing changed while this delivery was open: replay the message");
+}
+
+/* By the routes of now, which have to place everything where it went then. */
+static err remake_by_routes(arena *mem, const script_result *result, const routes *by, const plan_made *made, int count,
+                            plan *out, err_info *why)
+{
+    err e = plan_make(mem, result, by, out, why);
+
+    if (e != ERR_OK) return e;
+    if (out->count != count) return changed(why);
+    for (int i = 0; i < count; i++)
+        if (!slice_eq(out->deliveries[i].to->url, made[i].service_url)) return changed(why);
+    return ERR_OK;
+}
+
+/* `all`: the script's resources. */
+static err put_made(arena *mem, const script_resource *const *all, int count, const plan_made *made, plan_delivery *d, err_info *why)
+{
+    int most = made->resources == NULL || made->resource_count > count ? count : made->resource_count;
+
+    d->entries = arena_array(mem, plan_entry, (size_t)most);
+    for (int i = 0; i < most; i++) {
+        int from = made->resources == NULL ? i : made->resources[i];
+        if (from < 0 || from >= count) return changed(why);
+        put(d, all[from], from);
+    }
+    return plan_shape(d) == made->shape ? ERR_OK : changed(why);
+}
+
+static void find_service(arena *mem, const routes *by, slice url, plan_delivery *d)
+{
+    const service *named = d->entry_count > 0 ? routes_service(by, d->entries[0].to) : NULL;
+    service *gone;
+
+    d->to = named != NULL && slice_eq(named->url, url) ? named : routes_service_at(by, url);
+    d->gone = d->to == NULL;
+    if (!d->gone) return;
+    gone = arena_new(mem, service);
+    gone->url = url;
+    d->to = gone;
+}
+
+/* The one that was put last is never replaced by a later one. */
+static bool has_last(const plan *p, int count)
+{
+    for (int i = 0; i < p->count; i++)
+        for (int k = 0; k < p->deliveries[i].entry_count; k++)
+            if (p->deliveries[i].entries[k].from == count - 1) return true;
+    return false;
+}
+
+err plan_remake(arena *mem, const script_result *result, const routes *by, const plan_made *made, int count, plan *out,
+                err_info *why)
+{
+    int most = (int)result->resource_count, n = 0;
+    const script_resource **all = arena_array(mem, const script_resource *, (size_t)most);
+
+    for (int i = 0; i < count; i++)
+        if (!made[i].known) return remake_by_routes(mem, result, by, made, count, out, why);
+    for (const script_resource *r = result->resources; r != NULL; r = r->next) all[n++] = r;
+    *out = (plan){ .deliveries = arena_array(mem, plan_delivery, (size_t)count), .count = count };
+    for (int i = 0; i < count; i++) {
+        err e = put_made(mem, all, most, &made[i], &out->deliveries[i], why);
+        if (e != ERR_OK) return e;
+        find_service(mem, by, made[i].service_url, &out->deliveries[i]);
+    }
+    if (!has_last(out, most)) return changed(why);       /* it gives more than then */
+    for (int i = 0; count > 1 && i < count; i++) find_needs(mem, out, i);
     return ERR_OK;
 }
 

@@ -98,13 +98,17 @@ job *reading_job(connector *c, const pg_result *r, int row)
 
 static void add_again(job *j, const pg_result *r, int row)
 {
-    again *a = &j->again[j->again_count++];
+    again *a = &j->again[j->again_count];
+    plan_made *m = &j->made[j->again_count++];
     slice status = pg_cell(r, row, DLV_STATUS);
 
     (void)slice_cstr(pg_cell(r, row, DLV_ID), a->delivery_id.text, sizeof a->delivery_id.text);
-    a->service_url = arena_dup(&j->mem, pg_cell(r, row, DLV_URL));
     a->attempts = (int)pg_cell_int(r, row, DLV_ATTEMPTS);
     a->next_attempt_us = pg_cell_int(r, row, DLV_NEXT_US);
+    m->service_url = arena_dup(&j->mem, pg_cell(r, row, DLV_URL));
+    m->known = pg_cell(r, row, DLV_SHAPE).ptr != NULL;
+    m->shape = pg_cell_int(r, row, DLV_SHAPE);
+    m->resources = feed_ints(&j->mem, pg_cell(r, row, DLV_RESOURCES), &m->resource_count);
     a->ended = !slice_is(status, "pending") && !slice_is(status, "failed");
     j->any_dead |= slice_is(status, "dead_lettered");
 }
@@ -116,6 +120,7 @@ job *reading_job_again(connector *c, const pg_result *r, int row, int end)
     j->redelivery = true;
     j->next_attempt_us = 0;              /* each delivery has its own */
     j->again = arena_array(&j->mem, again, (size_t)(end - row));
+    j->made = arena_array(&j->mem, plan_made, (size_t)(end - row));
     for (; row < end; row++) add_again(j, r, row);
     return j;
 }

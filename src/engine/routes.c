@@ -38,13 +38,6 @@ static slice fill_in(arena *mem, slice url, slice tenant)
     return buf_slice(&out);
 }
 
-static const service *service_by_url(const routes *r, slice url)
-{
-    for (int i = 0; i < r->service_count; i++)
-        if (slice_eq(r->services[i].url, url)) return &r->services[i];
-    return NULL;
-}
-
 routes *routes_new(slice tenant, const pg_result *services, const pg_result *rules)
 {
     routes *r = mem_zalloc(sizeof *r);
@@ -74,7 +67,7 @@ routes *routes_new(slice tenant, const pg_result *services, const pg_result *rul
             .category = arena_dup(mem, pg_cell(rules, i, RULE_CATEGORY)),
             .profile = arena_dup(mem, pg_cell(rules, i, RULE_PROFILE)),
             .priority = pg_cell_int(rules, i, RULE_PRIORITY),
-            .to = service_by_url(r, url),
+            .to = routes_service_at(r, url),
         };
     }
     if (r->rule_count > 0) qsort(r->rules, (size_t)r->rule_count, sizeof *r->rules, by_precedence);
@@ -129,5 +122,12 @@ const service *routes_service(const routes *r, slice name)
 {
     for (int i = 0; i < r->service_count; i++)
         if (slice_eq(r->services[i].name, name)) return &r->services[i];
+    return NULL;
+}
+
+const service *routes_service_at(const routes *r, slice url)
+{
+    for (int i = 0; i < r->service_count; i++)
+        if (slice_eq(r->services[i].url, url)) return &r->services[i];
     return NULL;
 }

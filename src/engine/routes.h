@@ -40,7 +40,8 @@ void routes_drop(routes *r);             /* NULL allowed; any thread */
  * priority. NULL when none matches. A category is "system|code" or "code". */
 const routing_rule *routes_find(const routes *r, arena *mem, const json *resource);
 
-/* The service of this name; NULL when there is none that the tenant reaches. */
+/* The service of this name, at this URL; NULL when there is none that the tenant reaches. */
 const service *routes_service(const routes *r, slice name);
+const service *routes_service_at(const routes *r, slice url);
 
 #endif

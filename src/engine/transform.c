@@ -90,7 +90,8 @@ static err job_run(worker *w, job *j)
     if (result.hl7_count > 0)
         return err_set(&j->run_why, ERR_REFUSED, "out:hl7 needs an outbound connector named '%.*s', and there is none",
                        (int)result.hl7->connector.len, result.hl7->connector.ptr);
-    e = plan_make(&j->mem, &result, j->run_routes, &j->plan, &j->run_why);
+    e = j->redelivery ? plan_remake(&j->mem, &result, j->run_routes, j->made, j->again_count, &j->plan, &j->run_why)
+                      : plan_make(&j->mem, &result, j->run_routes, &j->plan, &j->run_why);
     j->events = result.events;
     j->event_count = result.event_count;
     return e;

@@ -64,7 +64,7 @@ static const pg_statement deliveries = {
     "      AND d.status IN ('pending', 'failed')"
     "      AND CASE WHEN $6::text IS NULL THEN d.service_url <> ALL ($7::text[]) ELSE d.service_url = $6 END LIMIT 1)"
     "  ORDER BY s.seq LIMIT $3)"
-    OF_PAGE("d.id, d.ordinal, d.service_url, d.attempt_count, " US("d.next_attempt_at") ", d.status, m.pack_digest"
+    OF_PAGE("d.id, d.ordinal, d.service_url, d.attempt_count, " US("d.next_attempt_at") ", d.status, d.resources, d.shape, m.pack_digest"
             ", (SELECT TRUE FROM hl7_deliveries n WHERE n.message_id = d.message_id AND n.replay = d.replay"
             "    AND n.ordinal = ANY (d.needs) AND n.status IN ('pending', 'failed') LIMIT 1)")
     "   CROSS JOIN LATERAL (SELECT * FROM hl7_deliveries o WHERE o.message_id = p.id AND o.replay = p.replay_count OFFSET 0) d)"
@@ -291,4 +291,17 @@ size_t feed_array(arena *mem, slice cell, slice *out, size_t room)
         out[count++] = element.len == 0 ? (slice){ "", 0 } : buf_slice(&element);
     }
     return count;
+}
+
+int *feed_ints(arena *mem, slice cell, int *count)
+{
+    int *out = cell.ptr == NULL ? NULL : arena_array(mem, int, cell.len);        /* one takes a digit at least */
+    slice rest = cell.len > 2 ? (slice){ cell.ptr + 1, cell.len - 2 } : SLICE_NONE;
+
+    *count = 0;
+    while (rest.ptr != NULL) {
+        int64_t n;
+        out[(*count)++] = slice_int(slice_cut(rest, ',', &rest), &n) ? (int)n : -1;
+    }
+    return out;
 }

@@ -39,7 +39,8 @@ void feed_messages(pg *c, const feed_span *span, const slice *held, size_t held_
 void feed_message(pg *c, slice tenant, slice message_id, pg_done done, void *arg);
 
 /* DLV_BLOCKED: it needs the answer of another that is open. */
-enum { DLV_ID = MSG_SPAN_ROWS + 1, DLV_ORDINAL, DLV_URL, DLV_ATTEMPTS, DLV_NEXT_US, DLV_STATUS, DLV_PACK, DLV_BLOCKED };
+enum { DLV_ID = MSG_SPAN_ROWS + 1, DLV_ORDINAL, DLV_URL, DLV_ATTEMPTS, DLV_NEXT_US, DLV_STATUS, DLV_RESOURCES, DLV_SHAPE,
+       DLV_PACK, DLV_BLOCKED };
 
 /* Transformed messages that have a delivery open to `url`; SLICE_NONE: to any but `not_urls`. All deliveries of each,
  * the ended ones too, a row each, by ordinal. */
@@ -64,6 +65,9 @@ slice feed_bytes(arena *mem, slice cell);
 
 /* The elements of a text[] cell, at most `room`; returns how many. In `mem`. */
 size_t feed_array(arena *mem, slice cell, slice *out, size_t room);
+
+/* The elements of an integer[] cell without NULLs, in `mem`; NULL for NULL. */
+int *feed_ints(arena *mem, slice cell, int *count);
 
 /* ---- configuration --------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "crypt/digest.h"
@@ -10,6 +11,9 @@
 
 /* A number of our own for pg_advisory_lock: "interop" in ASCII. */
 #define MIGRATE_LOCK "29673513036115824"
+
+/* Who may call it was granted what grants.sql of this release says. */
+#define NEWEST_FUNCTION "interop_message_transformed"
 
 void migrate_say(const migrate_report *report, const char *fmt, ...)
 {
@@ -78,7 +82,10 @@ err migrate_check(db *d, err_info *why)
             return err_set(why, ERR_CONFIG, "the database lacks migration %s of this release: run `interop migrate`",
                            f->name);
     }
-    return ERR_OK;
+    e = db_exec(d, "SELECT has_function_privilege(max(oid), 'EXECUTE') FROM pg_proc"
+                " WHERE pronamespace = 'public'::regnamespace AND proname = '" NEWEST_FUNCTION "'", NULL, 0, &r, why);
+    if (e != ERR_OK || pg_cell_bool(&r, 0, 0)) return e;
+    return err_set(why, ERR_CONFIG, "the role lacks rights that this release needs: run `interop migrate`, with the role in INTEROP_DATABASE_URL");
 }
 
 /* ---- applying ----------------------------------------------------------------------- */
@@ -105,6 +112,58 @@ static err adopt_model(db *d, const migrate_report *report, err_info *why)
     if (e != ERR_OK || !pg_cell_bool(&r, 0, 0)) return e;
     e = record(d, &migrate_files[0], why);
     if (e == ERR_OK) migrate_say(report, "%s: the data model is there already, taken over", migrate_files[0].name);
+    return e;
+}
+
+/* One whose first line says so is no transaction. */
+static bool is_stepwise(const migrate_file *f) { return slice_starts(migrate_text(f), slice_lit("-- no transaction\n")); }
+
+/* Without the comments and empty lines before it. */
+static slice statement_of(slice text)
+{
+    slice rest;
+
+    for (;; text = rest) {
+        slice line = slice_trim(slice_cut(text, '\n', &rest));
+        if ((line.len > 0 && !slice_starts(line, slice_lit("--"))) || rest.ptr == NULL) return text;
+    }
+}
+
+/* What a SELECT returns are statements to run. */
+static err run_step(db *d, slice statement, err_info *why)
+{
+    enum { MOST = 16 };
+    arena mem = { 0 };
+    slice steps[MOST];
+    pg_result r;
+    int count;
+    err e;
+
+    if (!slice_starts(statement, slice_lit("SELECT"))) return db_script(d, statement, why);
+    e = db_exec(d, arena_cstr(&mem, statement), NULL, 0, &r, why);
+    count = e != ERR_OK ? 0 : pg_rows(&r) < MOST ? pg_rows(&r) : MOST;
+    for (int i = 0; i < count; i++) steps[i] = arena_dup(&mem, pg_cell(&r, i, 0));
+    for (int i = 0; e == ERR_OK && i < count; i++) e = db_script(d, steps[i], why);
+    arena_free(&mem);
+    return e;
+}
+
+/* Each statement by itself, each to the end of a line. What is done of them is done once more by the next attempt. */
+static err apply_stepwise(db *d, const migrate_file *f, const migrate_report *report, err_info *why)
+{
+    slice text = migrate_text(f);
+    err e = ERR_OK;
+
+    migrate_say(report, "%s: builds indexes while messages come in, which takes minutes where there are very many, "
+                "and waits for transactions that are open now", f->name);
+    while (e == ERR_OK && text.len > 0) {
+        const char *end = strstr(text.ptr, ";\n");        /* a file has a NUL behind */
+        slice step = { text.ptr, end == NULL ? text.len : (size_t)(end + 2 - text.ptr) };
+        e = run_step(d, statement_of(step), why);
+        text = slice_from(text, step.len);
+    }
+    if (e == ERR_OK) e = record(d, f, why);
+    if (e != ERR_OK && why != NULL) (void)err_prefix(why, "%s, to be done again by `interop migrate`", f->name);
     return e;
 }
 
@@ -140,7 +199,7 @@ static err apply_missing(db *d, const migrate_report *report, err_info *why)
             return err_set(why, ERR_CONFIG, "%s was applied with other content (checksum %.12s…, here %.12s…): "
                            "an applied migration is never changed, add a new one", f->name, was, is);
         if (was[0] != '\0') { before++; continue; }
-        e = apply(d, f, why);
+        e = is_stepwise(f) ? apply_stepwise(d, f, report, why) : apply(d, f, why);
         if (e != ERR_OK) return e;
         migrate_say(report, "%s: applied", f->name);
         done++;
@@ -149,15 +208,19 @@ static err apply_missing(db *d, const migrate_report *report, err_info *why)
     return ERR_OK;
 }
 
-/* Until the session ends: a second `interop migrate` waits here. */
+/* Until the session ends: a second `interop migrate` waits here. It asks again and again, for a statement that
+ * waits is one for which CREATE INDEX CONCURRENTLY waits in its turn. */
 static err take_lock(db *d, const migrate_report *report, err_info *why)
 {
-    pg_result r;
-    err e = db_exec(d, "SELECT pg_try_advisory_lock(" MIGRATE_LOCK ")", NULL, 0, &r, why);
+    static const struct timespec pause = { .tv_nsec = 200 * 1000 * 1000 };
 
-    if (e != ERR_OK || pg_cell_bool(&r, 0, 0)) return e;
-    migrate_say(report, "waiting for another `interop migrate` to end");
-    return db_exec(d, "SELECT pg_advisory_lock(" MIGRATE_LOCK ")", NULL, 0, NULL, why);
+    for (bool told = false;; told = true) {
+        pg_result r;
+        err e = db_exec(d, "SELECT pg_try_advisory_lock(" MIGRATE_LOCK ")", NULL, 0, &r, why);
+        if (e != ERR_OK || pg_cell_bool(&r, 0, 0)) return e;
+        if (!told) migrate_say(report, "waiting for another `interop migrate` to end");
+        (void)nanosleep(&pause, NULL);
+    }
 }
 
 static err migrate_tables(db *d, const migrate_report *report, err_info *why)

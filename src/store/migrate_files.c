@@ -16,6 +16,8 @@ EMBED(sql_0002, "0002_spine.sql");
 EMBED(sql_0003, "0003_nodes.sql");
 EMBED(sql_0004, "0004_handovers.sql");
 EMBED(sql_0005, "0005_balance.sql");
+EMBED(sql_0006, "0006_open_messages.sql");
+EMBED(sql_0007, "0007_placement.sql");
 EMBED(sql_grants, MIGRATE_GRANTS);
 
 const migrate_file migrate_files[] = {
@@ -24,6 +26,8 @@ const migrate_file migrate_files[] = {
     { "0003_nodes.sql", sql_0003_begin, sql_0003_end },
     { "0004_handovers.sql", sql_0004_begin, sql_0004_end },
     { "0005_balance.sql", sql_0005_begin, sql_0005_end },
+    { "0006_open_messages.sql", sql_0006_begin, sql_0006_end },
+    { "0007_placement.sql", sql_0007_begin, sql_0007_end },
     { MIGRATE_GRANTS, sql_grants_begin, sql_grants_end },
     { NULL, NULL, NULL },
 };

@@ -15,10 +15,10 @@ static const pg_statement check = { "outcome_check", "SELECT interop_lease_check
 
 static const pg_statement transformed = {
     "outcome_transformed",
-    "SELECT interop_transformed($1::text[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[],"
+    "SELECT interop_message_transformed($1::text[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[],"
     " $8::text[], $9::int[], $10::timestamptz[], $11::text[], $12::int[],"
-    " $13::text[], $14::text[], $15::int[], $16::text[], $17::text[], $18::text[], $19::int[],"
-    " $20::text[], $21::text[], $22::text[], $23::text[], $24::int[])"
+    " $13::text[], $14::text[], $15::int[], $16::text[], $17::text[], $18::text[], $19::int[], $20::text[],"
+    " $21::int8[], $22::text[], $23::text[], $24::text[], $25::text[], $26::int[])"
 };
 
 static const pg_statement delivered = {
@@ -28,7 +28,7 @@ static const pg_statement delivered = {
 };
 
 /* For columns_init. */
-static const char transformed_types[] = "ttiittttiwti" "ttittti" "tttti", delivered_types[] = "tttiwit" "tttt" "ttitt";
+static const char transformed_types[] = "ttiittttiwti" "ttitttitl" "tttti", delivered_types[] = "tttiwit" "tttt" "ttitt";
 
 static const pg_statement *const statements[] = { &check, &transformed, &delivered, NULL };
 
@@ -50,16 +50,20 @@ static outcome_op *op_of(list *l) { return container_of(container_of(l, write_op
 /* ---- a batch as arrays ------------------------------------------------------------- */
 
 typedef struct columns {                 /* the array parameters of one call */
-    pg_array array[24];
+    pg_array array[26];
     int      count;
 } columns;
 
-/* The types of the columns by a letter each: text, int4, timestamptz. */
+/* Text, int4, int8, timestamptz. */
+static pg_type type_of(char letter)
+{
+    return letter == 'i' ? PG_INT4 : letter == 'l' ? PG_INT8 : letter == 'w' ? PG_TIMESTAMPTZ : PG_TEXT;
+}
+
 static void columns_init(columns *c, arena *mem, const char *types)
 {
     c->count = (int)strlen(types);
-    for (int i = 0; i < c->count; i++)
-        pg_array_begin(&c->array[i], mem, types[i] == 'i' ? PG_INT4 : types[i] == 'w' ? PG_TIMESTAMPTZ : PG_TEXT);
+    for (int i = 0; i < c->count; i++) pg_array_begin(&c->array[i], mem, type_of(types[i]));
 }
 
 static void columns_add(pg_unit *unit, const pg_statement *st, columns *c)
@@ -72,7 +76,7 @@ static void columns_add(pg_unit *unit, const pg_statement *st, columns *c)
 
 static void put_transformed(arena *mem, columns *c, const outcome_op *op)
 {
-    pg_array *a = c->array, *d = c->array + 12, *e = c->array + 19;
+    pg_array *a = c->array, *d = c->array + 12, *e = c->array + 21;
 
     pg_array_text(a++, op->tenant);
     pg_array_text(a++, id_slice(&op->message_id));
@@ -95,6 +99,8 @@ static void put_transformed(arena *mem, columns *c, const outcome_op *op)
         pg_array_text(d + 4, pg_literal(mem, &made->rule_id, made->rule_id.len > 0));
         pg_array_text(d + 5, pg_literal_ints(mem, made->needs, (size_t)made->need_count));
         pg_array_int(d + 6, made->entry_count);
+        pg_array_text(d + 7, made->resources == NULL ? SLICE_NONE : pg_literal_ints(mem, made->resources, (size_t)made->entry_count));
+        pg_array_int8(d + 8, made->shape);
     }
     for (int i = 0; i < op->event_count; i++) {
         pg_array_text(e, id_slice(&op->message_id));

@@ -16,6 +16,8 @@ typedef struct outcome_delivery {        /* a delivery to make */
     const int *needs;                    /* ordinals whose answers it refers to */
     int      need_count;
     int      entry_count;
+    const int *resources;                /* entry_count of them: which of the script's; NULL: all, of an only delivery */
+    int64_t  shape;                      /* a hash by which another run knows them again */
 } outcome_delivery;
 
 typedef struct outcome_event {           /* out:event of a script */

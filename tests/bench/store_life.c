@@ -72,7 +72,7 @@ static void on_stored(ingest_op *op)
 
     if (op->outcome != INGEST_STORED) fail("not stored", &op->why);
     l->delivery = (outcome_delivery){ id_new(ID_DELIVERY), slice_lit("http://127.0.0.1:1/fhir"),
-                                      slice_lit("RR_01KA0000000000000000000000"), NULL, 0, LINKS };
+                                      slice_lit("RR_01KA0000000000000000000000"), NULL, 0, LINKS, NULL, 0 };
     l->out = (outcome_op){ .kind = OUTCOME_TRANSFORMED, .tenant = tenant, .connector_id = connector,
                            .message_id = op->message_id, .epoch = 1, .status = "processing", .parsed = { parsed, PARSED },
                            .pack_digest = SLICE_NONE, .deliveries = &l->delivery, .delivery_count = 1,

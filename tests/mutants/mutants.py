@@ -72,6 +72,8 @@ MUTANTS = [
     mutant("p3-answer-not-waited-for", "what needs an answer that is missing is in the way of others", "waiting answer_needed",
            (STREAM, "        if (d->j->deliveries[d->plan->needs[i]].state == DELIVERY_ASIDE) return true;\n", "        (void)d;\n"),
            ("src/engine/stream_room.c", "        if (other->state == DELIVERY_ASIDE || (other->of->stuck && waits(other))) return true;\n", "        (void)other;\n")),
+    mutant("p3-routed-anew", "what waits is placed by the rules of the day", "waiting rerouted",
+           ("src/engine/plan.c", "        if (!made[i].known) return", "        if (true) return")),
     mutant("p3-no-handover", "who stores does not tell who runs the connector", "nodes",
            (INGEST, "WHERE EXISTS (SELECT FROM interop_nodes n WHERE n.id <> $17)", "WHERE $17 IS NULL")),
     mutant("p3-deaf-to-handovers", "who runs the connector does not listen to who stores", "nodes",

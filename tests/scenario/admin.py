@@ -10,7 +10,8 @@ import re
 import subprocess
 import sys
 
-from harness import BINARY, ROOT, Scenario
+from harness import BINARY, ROOT, Scenario, wait_for
+from promises import Session
 
 MODEL = os.path.join(ROOT, "sql", "0001_data_model.sql")
 MIGRATIONS = sorted(pathlib.Path(ROOT, "sql").glob("0*.sql"))
@@ -79,6 +80,38 @@ def migrate_changed(s, pg):
     pg.psql("insert into interop_migrations values ('0999_future.sql', 'x')")
     fails(s, "newer release (it has 0999_future.sql)", "migrate")
     pg.psql("delete from interop_migrations where name = '0999_future.sql'")
+
+
+def migrate_interrupted(s, pg):
+    """A migration that is no transaction is broken off while it waits for an older one: it holds up no writer meanwhile,
+    and what it has left is made again."""
+    url = database(s, pg, "db_interrupted")
+    s.interop("migrate")
+    pg.psql("delete from interop_migrations where name like '0006%'; drop index idx_hl7_to_deliver", url)
+    indexes = "select relname, indisvalid from pg_index join pg_class on oid = indexrelid where relname like 'idx_hl7_to_%' order by 1"
+    older = Session(pg, f"\\c {url}\nbegin; lock table hl7_messages in row exclusive mode;")
+    migrating = subprocess.Popen([BINARY, "migrate"], env=s.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    backend = wait_for("it to wait", lambda: pg.value("select (select pid from pg_stat_activity where wait_event_type = 'Lock'"
+                                                      " and application_name = 'interop migrate') as pid"))
+    second = subprocess.Popen([BINARY, "migrate"], env=s.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    pg.psql("set lock_timeout = '5s'; begin; lock table hl7_messages in row exclusive mode; commit", url)
+    pg.psql(f"select pg_terminate_backend({backend})")
+    said = migrating.communicate(timeout=120)[1]
+    s.check(migrating.returncode == 2 and "0006_open_messages.sql, to be done again by `interop migrate`" in said, "it says what to do", said)
+    s.equal([row["indisvalid"] for row in pg.rows(indexes, url)], [False, True], "one index is not whole")
+    older.close()
+    s.equal(second.wait(timeout=120), 0, "the one that came after it does it again")
+    s.equal([row["indisvalid"] for row in pg.rows(indexes, url)], [True, True], "and it is")
+
+
+def migrate_without_grants(s, pg):
+    """Rights of the engine's role that an earlier release has granted do not do."""
+    url = database(s, pg, "db_without_grants")
+    s.interop("migrate")
+    pg.psql("revoke execute on function interop_message_transformed from engine", url)
+    fails(s, "the role lacks rights that this release needs", "rule", "list", env={"INTEROP_OWNER_DATABASE_URL": ""})
+    s.interop("migrate")
+    s.interop("rule", "list", env={"INTEROP_OWNER_DATABASE_URL": ""})
 
 
 def migrate_roles(s, pg):
@@ -448,6 +481,8 @@ def main():
         messages(s, pg, connector)
         quarantine(s, pg, connector)
         migrate_together(s, pg)
+        migrate_interrupted(s, pg)
+        migrate_without_grants(s, pg)
         migrate_roles(s, pg)
         migrate_filled(s, pg)
 

@@ -48,6 +48,9 @@ CALLS = {
     "interop_transformed": f"select interop_transformed(array['{B}'], array['MSG_{A}'], array[0], array[0], array['{{}}'],"
                            " array['processed'], array[null], array[null], array[0], array[null]::timestamptz[], array['EVT_x'],"
                            " array[0], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
+    "interop_message_transformed": f"select interop_message_transformed(array['{B}'], array['MSG_{A}'], array[0], array[0],"
+                                   " array['{}'], array['processed'], array[null], array[null], array[0], array[null]::timestamptz[],"
+                                   " array['EVT_z'], array[0], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
     "interop_delivered": f"select interop_delivered(array['{B}'], array['DLV_{A}'], array['delivered'], array[0],"
                          " array[null]::timestamptz[], array[200], array[null], array['{}'], array['{}'], array['{}'], array['{}'],"
                          f" array['{B}'], array['MSG_{A}'], array[0], array['EVT_y'], array['[]'])",

@@ -302,7 +302,77 @@ def answer_needed(s):
     x.bounded()
 
 
-CASES = [dead_target, comes_and_goes, poisoned_key, poisoned_key_mended, many_poisoned, refused_delivery, answer_needed]
+def rerouted(s):
+    """While a service is dead its resources are routed elsewhere: what was made before goes where it was routed then,
+    and only what is made afterwards elsewhere. What waits for a service that is gone for good can be replayed."""
+    x = Site(s, "moved", """
+  local function put(type, status, name, subject)
+    out:put({ resourceType = type, code = { text = msg:get "PID-3.1" .. " " .. msg:get "PID-5.1" .. " " .. name }, status = status,
+              subject = subject, identifier = { { system = "urn:" .. name, value = msg:get "MSH-10" } } })
+  end
+  local patient = "urn:uuid:11111111-1111-4111-8111-111111111111"
+  put("Basic", nil, "three")
+  put("Observation", "final", "two", { reference = patient })
+  put("Flag", "active", "one", { reference = patient })
+  out:put({ resourceType = "Patient", identifier = { { system = "urn:mrn", value = msg:get "PID-3.1" } } }, { full_url = patient })
+""")
+    def route(kind, name):
+        x.pg.psql(f"delete from fhir_routing_rules where resource_type = '{kind}'")
+        s.interop("rule", "add", "--type", kind, "--url", x.service.base(name))
+
+    def recorded(name):
+        wait_for("all of it to be recorded", lambda: x.pg.value(
+            f"select count(*) n from hl7_deliveries where service_url = '{x.service.base(name)}' and status in ('pending', 'failed')") == 0)
+
+    def gone(name):
+        x.pg.psql(f"delete from fhir_services where url = '{x.service.base(name)}'")
+
+    for kind, name in (("*", "one"), ("Observation", "two"), ("Basic", "three")):
+        route(kind, name)
+    x.engine.stop()
+    x.engine = s.engine()
+    x.service.be("two", 503)
+    x.load("A").finish(s)
+    x.waits_for("the well service to have everything", "one", 100)
+    route("Observation", "one")
+    x.load("B").finish(s)
+    x.waits_for("and what is routed there by now", "one", 200)
+    recorded("one")
+    x.engine.kill()
+    gone("one")                          # where it has ended, and whose answers are needed
+    x.engine = s.engine()
+    x.service.be("two", "pass")
+    x.waits_for("the dead one to have what was routed there, when it is back", "two", 100)
+    x.all_processed()
+    x.in_order("one", "the well one", True)
+    x.in_order("two", "the one that was dead", True)
+    found = [re.findall(r'"text":"(\w).*"reference":"([^"]*)/Patient/', body.decode()) for _, _, _, body, status in x.service.seen("two") if status < 300]
+    s.equal({pair for pairs in found for pair in pairs}, {("A", x.service.base("one"))}, "only what was made before, and it refers to where the patient is")
+
+    for kind, name in (("*", "one"), ("Observation", "two")):
+        route(kind, name)
+    x.service.be("two", 503)
+    x.service.be("three", 503)
+    x.load("C").finish(s)
+    x.waits_for("more to wait for it, and for another", "one", 300)
+    recorded("one")
+    x.engine.kill()
+    gone("two")
+    x.engine = s.engine()
+    dead = "select count(*) n from hl7_deliveries where status = 'dead_lettered' and error_detail like '%not one that this tenant reaches any more%'"
+    wait_for("what waits for a service that is gone to be dead-lettered", lambda: x.pg.value(dead) == 100)
+    x.service.be("three", "pass")
+    x.waits_for("the other to have all when it is back", "three", 300)
+    x.in_order("three", "that one", True)
+    route("Observation", "one")
+    x.ends("C0-00000", "dead_lettered")
+    x.by_hand("C0-00000", "replay")
+    x.ends("C0-00000", "processed")
+    s.say("one that is replayed goes where it is routed by now")
+    x.bounded()
+
+
+CASES = [dead_target, comes_and_goes, poisoned_key, poisoned_key_mended, many_poisoned, refused_delivery, answer_needed, rerouted]
 
 
 def main():

@@ -1,5 +1,5 @@
 /* tests/unit/engine/plan.c -- where resources go: precedence of rules, categories and profiles,
- * {tenant}; then the plan: one delivery a service, references that cross, circles. */
+ * {tenant}; then the plan: one delivery a service, references that cross, circles; and the plan of then. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -115,7 +115,7 @@ static void test_no_rules(void **state)
 
 typedef struct put { const char *to, *full_url, *resource; } put;
 
-static err plan_of(arena *mem, const routes *r, const put *puts, size_t count, plan *out, err_info *why)
+static script_result result_of(arena *mem, const put *puts, size_t count)
 {
     script_result result = { 0 };
     script_resource **end = &result.resources;
@@ -130,6 +130,12 @@ static err plan_of(arena *mem, const routes *r, const put *puts, size_t count, p
         end = &s->next;
         result.resource_count++;
     }
+    return result;
+}
+
+static err plan_of(arena *mem, const routes *r, const put *puts, size_t count, plan *out, err_info *why)
+{
+    script_result result = result_of(mem, puts, count);
     return plan_make(mem, &result, r, out, why);
 }
 
@@ -226,11 +232,185 @@ static void test_steps(void **state)
     arena_free(&mem);
 }
 
+/* ---- the plan of then ---------------------------------------------------------------- */
+
+/* What is stored of a plan. */
+static plan_made *made_of(arena *mem, const plan *p)
+{
+    plan_made *made = arena_array(mem, plan_made, (size_t)p->count);
+
+    for (int i = 0; i < p->count; i++) {
+        const plan_delivery *d = &p->deliveries[i];
+        const int *resources = plan_resources(mem, p, i);
+        made[i] = (plan_made){ d->to->url, true, resources, resources == NULL ? 0 : d->entry_count, plan_shape(d) };
+    }
+    return made;
+}
+
+/* The same services, and one rule. */
+static routes *all_to(const char *url)
+{
+    const char *const rule[] = { "RR_1", "*", NULL, NULL, url, "0" };
+    pg_result services = rows_of(6, service_rows, countof(service_rows) / 6), rules = rows_of(6, rule, 1);
+    routes *r = routes_new(slice_lit("north"), &services, &rules);
+
+    PQclear(services.pg);
+    PQclear(rules.pg);
+    return r;
+}
+
+/* Every plan comes out the same when all is routed elsewhere by now: by services, put twice, in steps. */
+static void test_made_then(void **state)
+{
+    static const put puts[] = {
+        { NULL, "urn:uuid:1", "{\"resourceType\":\"Patient\",\"active\":true}" },
+        { NULL, "urn:uuid:2", "{\"resourceType\":\"Observation\",\"subject\":{\"reference\":\"urn:uuid:1\"},\"category\":[{\"coding\":[{\"code\":\"laboratory\"}]}]}" },
+        { "archive", "urn:uuid:2", "{\"resourceType\":\"Observation\",\"subject\":{\"reference\":\"urn:uuid:1\"}}" },
+        { NULL, "urn:uuid:3", "{\"resourceType\":\"DiagnosticReport\",\"subject\":{\"reference\":\"urn:uuid:1\"},\"result\":[{\"reference\":\"urn:uuid:2\"}]}" },
+        { NULL, "urn:uuid:1", "{\"resourceType\":\"Patient\",\"active\":false}" },
+    };
+    routes *then = all_routes(), *now = all_to("http://archive");
+    arena mem = { 0 };
+    plan p, again;
+
+    (void)state;
+    for (size_t count = 1; count <= countof(puts); count++) {
+        script_result result = result_of(&mem, puts, count);
+        assert_int_equal(plan_make(&mem, &result, then, &p, NULL), ERR_OK);
+        assert_int_equal(plan_remake(&mem, &result, now, made_of(&mem, &p), p.count, &again, NULL), ERR_OK);
+        assert_int_equal(again.count, p.count);
+        for (int i = 0; i < p.count; i++) {
+            const plan_delivery *a = &p.deliveries[i], *b = &again.deliveries[i];
+            assert_true(slice_eq(a->to->url, b->to->url));
+            assert_int_equal(a->entry_count, b->entry_count);
+            for (int k = 0; k < a->entry_count; k++) assert_ptr_equal(a->entries[k].resource, b->entries[k].resource);
+            assert_int_equal(a->need_count, b->need_count);
+            for (int k = 0; k < a->need_count; k++) assert_int_equal(a->needs[k], b->needs[k]);
+        }
+    }
+    assert_int_equal(p.count, 4);        /* the last one was in steps */
+    routes_drop(then);
+    routes_drop(now);
+    arena_free(&mem);
+}
+
+static void remake_fails(arena *mem, const script_result *result, const routes *by, const plan_made *made, int count)
+{
+    err_info why;
+    plan p;
+
+    assert_int_equal(plan_remake(mem, result, by, made, count, &p, &why), ERR_CONFLICT);
+    assert_non_null(strstr(why.text, "mapping or routing changed"));
+}
+
+/* The script gives something else than then: with another setting, say. */
+static void test_not_as_then(void **state)
+{
+    static const put then[] = {
+        { NULL, "urn:uuid:1", "{\"resourceType\":\"Patient\"}" },
+        { "lab", "urn:uuid:2", "{\"resourceType\":\"Basic\"}" },
+    };
+    static const put others[][3] = {
+        { { NULL, "urn:uuid:1", "{\"resourceType\":\"Patient\"}" }, { "lab", "urn:uuid:2", "{\"resourceType\":\"Basic\"}" },
+          { NULL, "urn:uuid:3", "{\"resourceType\":\"Basic\"}" } },
+        { { NULL, "urn:uuid:1", "{\"resourceType\":\"Patient\"}" }, { "archive", "urn:uuid:2", "{\"resourceType\":\"Basic\"}" } },
+        { { "lab", "urn:uuid:2", "{\"resourceType\":\"Basic\"}" }, { NULL, "urn:uuid:1", "{\"resourceType\":\"Patient\"}" } },
+        { { NULL, "urn:uuid:1", "{\"resourceType\":\"Patient\"}" } },
+        { { NULL, NULL, NULL } },
+    };
+    static const size_t counts[] = { 3, 2, 2, 1, 0 };
+    static const int far[] = { 0, 7 };
+    routes *r = all_to("http://main/fhir");
+    arena mem = { 0 };
+    script_result result = result_of(&mem, then, 2);
+    plan_made *made;
+    plan p;
+
+    (void)state;
+    assert_int_equal(plan_make(&mem, &result, r, &p, NULL), ERR_OK);
+    made = made_of(&mem, &p);
+    assert_int_equal(plan_remake(&mem, &result, r, made, 2, &p, NULL), ERR_OK);
+    for (size_t i = 0; i < countof(counts); i++) {
+        script_result other = result_of(&mem, others[i], counts[i]);
+        remake_fails(&mem, &other, r, made, 2);
+    }
+    made[0].resources = far;
+    made[0].resource_count = 2;
+    remake_fails(&mem, &result, r, made, 2);
+
+    /* Of an only delivery too, which has all. */
+    result = result_of(&mem, then, 1);
+    assert_int_equal(plan_make(&mem, &result, r, &p, NULL), ERR_OK);
+    made = made_of(&mem, &p);
+    assert_null(made->resources);
+    assert_int_equal(plan_remake(&mem, &result, r, made, 1, &p, NULL), ERR_OK);
+    for (size_t i = 0; i < countof(counts); i++) {
+        script_result other = result_of(&mem, others[i], counts[i]);
+        if (counts[i] != 1) remake_fails(&mem, &other, r, made, 1);
+    }
+    routes_drop(r);
+    arena_free(&mem);
+}
+
+static void test_service_is_gone(void **state)
+{
+    static const put puts[] = {
+        { NULL, "urn:uuid:1", "{\"resourceType\":\"Patient\"}" },
+        { "lab", "urn:uuid:2", "{\"resourceType\":\"Basic\",\"subject\":{\"reference\":\"urn:uuid:1\"}}" },
+    };
+    routes *r = all_to("http://main/fhir");
+    arena mem = { 0 };
+    script_result result = result_of(&mem, puts, 2);
+    plan_made *made;
+    plan p;
+
+    (void)state;
+    assert_int_equal(plan_make(&mem, &result, r, &p, NULL), ERR_OK);
+    made = made_of(&mem, &p);
+    made[0].service_url = slice_lit("http://gone");
+    assert_int_equal(plan_remake(&mem, &result, r, made, 2, &p, NULL), ERR_OK);
+    assert_true(p.deliveries[0].gone && slice_is(p.deliveries[0].to->url, "http://gone"));
+    assert_false(p.deliveries[1].gone);
+    assert_true(slice_is(p.deliveries[1].to->name, "lab"));
+    assert_int_equal(p.deliveries[1].need_count, 1);
+    routes_drop(r);
+    arena_free(&mem);
+}
+
+/* A release before stored no more than the services: the routes of now are to say the same. */
+static void test_not_known(void **state)
+{
+    static const put puts[] = {
+        { NULL, "urn:uuid:1", "{\"resourceType\":\"Patient\"}" },
+        { "lab", "urn:uuid:2", "{\"resourceType\":\"Basic\"}" },
+    };
+    routes *same = all_to("http://main/fhir"), *other = all_to("http://archive"), *one = all_to("http://lab/{tenant}/fhir");
+    arena mem = { 0 };
+    script_result result = result_of(&mem, puts, 2);
+    plan_made *made;
+    plan p;
+
+    (void)state;
+    assert_int_equal(plan_make(&mem, &result, same, &p, NULL), ERR_OK);
+    made = made_of(&mem, &p);
+    made[0].known = made[1].known = false;
+    assert_int_equal(plan_remake(&mem, &result, same, made, 2, &p, NULL), ERR_OK);
+    assert_int_equal(p.count, 2);
+    assert_int_equal(p.deliveries[1].entry_count, 1);
+    remake_fails(&mem, &result, other, made, 2);
+    remake_fails(&mem, &result, one, made, 2);
+    routes_drop(same);
+    routes_drop(other);
+    routes_drop(one);
+    arena_free(&mem);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_precedence), cmocka_unit_test(test_no_rules), cmocka_unit_test(test_deliveries),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_steps), cmocka_unit_test(test_made_then),
+        cmocka_unit_test(test_not_as_then), cmocka_unit_test(test_service_is_gone), cmocka_unit_test(test_not_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

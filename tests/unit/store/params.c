@@ -1,5 +1,5 @@
 /* tests/unit/store/params.c -- array parameters byte by byte as array_recv of PostgreSQL reads them;
- * literals, and back by feed_array and feed_bytes. */
+ * literals, and back by feed_array, feed_ints and feed_bytes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,6 +26,23 @@ static void test_text_array(void **state)
     assert_int_equal(feed_array(&mem, SLICE_NONE, out, 3), 0);
     assert_int_equal(feed_array(&mem, slice_lit("{a,b}"), out, 3), 2);       /* as PostgreSQL writes simple ones */
     assert_true(slice_is(out[1], "b"));
+    arena_free(&mem);
+}
+
+static void test_ints(void **state)
+{
+    static const int values[] = { 0, 7, 4096 };
+    arena mem = { 0 };
+    int count, *back = feed_ints(&mem, pg_literal_ints(&mem, values, countof(values)), &count);
+
+    (void)state;
+    assert_int_equal(count, countof(values));
+    assert_memory_equal(back, values, sizeof values);
+    assert_non_null(feed_ints(&mem, slice_lit("{}"), &count));
+    assert_int_equal(count, 0);
+    assert_null(feed_ints(&mem, SLICE_NONE, &count));
+    assert_int_equal(count, 0);
+    assert_int_equal(feed_ints(&mem, slice_lit("{1,NULL}"), &count)[1], -1);
     arena_free(&mem);
 }
 
@@ -99,7 +116,7 @@ static void test_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text_array), cmocka_unit_test(test_other_arrays), cmocka_unit_test(test_bytes)
+        cmocka_unit_test(test_text_array), cmocka_unit_test(test_ints), cmocka_unit_test(test_other_arrays), cmocka_unit_test(test_bytes)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
