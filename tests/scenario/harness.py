@@ -171,8 +171,9 @@ class Postgres:
         self.start()
 
     def _script(self, verb):
-        done = subprocess.run([os.path.join(ROOT, "scripts", "postgres"), verb, self.folder],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        done = subprocess.run([os.path.join(ROOT, "scripts", "postgres"), verb, self.folder], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False,
+                              env={**os.environ, "CLUSTER_TEMPLATE": os.path.join(ROOT, "build", "cluster")})
         if done.returncode != 0:
             raise Failed(f"scripts/postgres {verb}: {done.stderr}")
         return done.stdout.strip()

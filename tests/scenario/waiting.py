@@ -44,6 +44,8 @@ class Site:
         self.port = site(s, self.pg, None, case, None, "adt", "--pack", self.folder, *more)
         self.engine = s.engine()
         self.most = 0
+        self.looked_at = 0               # of the requests
+        self.given = collections.defaultdict(lambda: collections.defaultdict(list))
         threading.Thread(target=self.watch, daemon=True).start()
 
     def watch(self):
@@ -76,12 +78,11 @@ class Site:
 
     def had(self, name):
         """What the service was given, by patient, in its order."""
-        had = collections.defaultdict(list)
-        for _, _, _, body, status in list(self.service.seen(name)):
-            if status < 300:
-                for mrn, family in re.findall(rb'"text":"(\w+) (\w+) ' + name.encode() + rb'"', body):
-                    had[mrn.decode()].append(family.decode())
-        return had
+        for service, _, _, body, status in self.service.requests[self.looked_at:]:
+            self.looked_at += 1
+            for mrn, family in re.findall(r'"text":"(\w+) (\w+) ' + service + '"', body.decode()) if status < 300 else ():
+                self.given[service][mrn].append(family)
+        return self.given[name]
 
     def waits_for(self, what, name, count, seconds=60):
         """Until the service was given so many different messages."""
