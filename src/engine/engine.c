@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "engine/inside.h"
 #include "engine/stream.h"
+#include "store/migrate_files.h"
 
 #define TELL_AGAIN_NS UINT64_C(3000000000)
 
@@ -168,6 +169,13 @@ void engine_joined(engine *e, const id *node_id, bool first)
     e->relay = cfg->nats_url[0] == '\0' ? NULL : relay_open(e->loop, e->feed, cfg->nats_url, cfg->event_window_hours);
 }
 
+/* Not ready, and asked again. */
+static void wait_for_others(engine *e, const char *why)
+{
+    if (e->waits_for == NULL) log_line(LOG_WARN, "engine.waits", log_word("error", why));
+    e->waits_for = why;
+}
+
 static void on_server(void *arg, err e, const pg_result *results, int count, const char *sqlstate, const err_info *why)
 {
     engine *eng = arg;
@@ -191,12 +199,16 @@ static void on_server(void *arg, err e, const pg_result *results, int count, con
     if (!pg_cell_bool(&results[0], 0, SERVER_LOCKED)) {
         if (eng->joined) {
             (void)err_set(&eng->fatal, ERR_CONFLICT, "an engine of an older release took this database over while the connection was lost");
-        } else if (!eng->told_locked) {
-            log_line(LOG_WARN, "engine.waits", log_word("error", "an engine of an older release works on this database; this one begins when it ends"));
-            eng->told_locked = true;
+        } else {
+            wait_for_others(eng, "an engine of an older release works on this database; this one begins when it ends");
         }
         return;
     }
+    if (!pg_cell_bool(&results[0], 0, SERVER_GRANTED)) {
+        wait_for_others(eng, MIGRATE_NOT_GRANTED);
+        return;
+    }
+    eng->waits_for = NULL;
     eng->checked = true;
     if (!eng->joined) eng->begin_seq = pg_cell_int(&results[0], 0, SERVER_SEQ);
     node_begin(eng->node);
@@ -338,8 +350,8 @@ bool engine_ready(const engine *e, err_info *why)
         return false;
     }
     if (!e->joined || !e->loaded) {
-        (void)err_set(why, ERR_STORE, e->joined ? "connectors are being loaded" : e->told_locked
-                      ? "an engine of an older release works on this database" : "the database is being looked at");
+        (void)err_set(why, ERR_STORE, "%s", e->joined ? "connectors are being loaded" : e->waits_for != NULL
+                      ? e->waits_for : "the database is being looked at");
         return false;
     }
     return true;

@@ -48,7 +48,8 @@ struct engine {
     bool          failover_safe;
     bool          pulse_asked;
     unsigned      pulse_ticks;
-    bool          checking, told_locked, told_check;
+    bool          checking, told_check;
+    const char   *waits_for;             /* what others have to do first */
     unsigned      ticks;
     int64_t       begin_seq;             /* the `seq` of what comes is higher */
     unsigned      loading;               /* queries for connectors under way */

@@ -3,6 +3,7 @@
 
 #include "base/ulid.h"
 #include "store/feed_statements.h"
+#include "store/migrate_files.h"
 
 #define US(column) "(extract(epoch FROM " column ") * 1000000)::bigint"
 #define MESSAGE_COLUMNS \
@@ -110,7 +111,7 @@ static const pg_statement server = {
     "SELECT current_setting('fsync'), current_setting('full_page_writes'),"
     "   current_setting('synchronous_standby_names'), r.rolsuper OR r.rolbypassrls,"
     "   pg_try_advisory_lock_shared(hashtext('interop engine')),"
-    "   nextval('hl7_message_batch_seq') * 4096"
+    "   nextval('hl7_message_batch_seq') * 4096, " MIGRATE_GRANTED
     " FROM pg_roles r WHERE r.rolname = current_user"
 };
 

@@ -89,7 +89,7 @@ void feed_routes(pg *c, slice tenant, pg_done done, void *arg);
 /* result 1: the archive of a pack, no row when there is none. */
 void feed_pack(pg *c, slice tenant, slice digest, pg_done done, void *arg);
 
-enum { SERVER_FSYNC, SERVER_PAGES, SERVER_STANDBYS, SERVER_ROLE_UNSAFE, SERVER_LOCKED, SERVER_SEQ };
+enum { SERVER_FSYNC, SERVER_PAGES, SERVER_STANDBYS, SERVER_ROLE_UNSAFE, SERVER_LOCKED, SERVER_SEQ, SERVER_GRANTED };
 
 /* result 0: the settings fsync, full_page_writes and synchronous_standby_names; whether this role is a
  * superuser or bypasses row-level security; whether the lock is held that nodes share, and that an engine

@@ -12,9 +12,6 @@
 /* A number of our own for pg_advisory_lock: "interop" in ASCII. */
 #define MIGRATE_LOCK "29673513036115824"
 
-/* Who may call it was granted what grants.sql of this release says. */
-#define NEWEST_FUNCTION "interop_message_transformed"
-
 void migrate_say(const migrate_report *report, const char *fmt, ...)
 {
     char line[512];
@@ -82,10 +79,8 @@ err migrate_check(db *d, err_info *why)
             return err_set(why, ERR_CONFIG, "the database lacks migration %s of this release: run `interop migrate`",
                            f->name);
     }
-    e = db_exec(d, "SELECT has_function_privilege(max(oid), 'EXECUTE') FROM pg_proc"
-                " WHERE pronamespace = 'public'::regnamespace AND proname = '" NEWEST_FUNCTION "'", NULL, 0, &r, why);
-    if (e != ERR_OK || pg_cell_bool(&r, 0, 0)) return e;
-    return err_set(why, ERR_CONFIG, "the role lacks rights that this release needs: run `interop migrate`, with the role in INTEROP_DATABASE_URL");
+    e = db_exec(d, "SELECT " MIGRATE_GRANTED, NULL, 0, &r, why);
+    return e != ERR_OK || pg_cell_bool(&r, 0, 0) ? e : err_set(why, ERR_CONFIG, MIGRATE_NOT_GRANTED);
 }
 
 /* ---- applying ----------------------------------------------------------------------- */
@@ -118,36 +113,6 @@ static err adopt_model(db *d, const migrate_report *report, err_info *why)
 /* One whose first line says so is no transaction. */
 static bool is_stepwise(const migrate_file *f) { return slice_starts(migrate_text(f), slice_lit("-- no transaction\n")); }
 
-/* Without the comments and empty lines before it. */
-static slice statement_of(slice text)
-{
-    slice rest;
-
-    for (;; text = rest) {
-        slice line = slice_trim(slice_cut(text, '\n', &rest));
-        if ((line.len > 0 && !slice_starts(line, slice_lit("--"))) || rest.ptr == NULL) return text;
-    }
-}
-
-/* What a SELECT returns are statements to run. */
-static err run_step(db *d, slice statement, err_info *why)
-{
-    enum { MOST = 16 };
-    arena mem = { 0 };
-    slice steps[MOST];
-    pg_result r;
-    int count;
-    err e;
-
-    if (!slice_starts(statement, slice_lit("SELECT"))) return db_script(d, statement, why);
-    e = db_exec(d, arena_cstr(&mem, statement), NULL, 0, &r, why);
-    count = e != ERR_OK ? 0 : pg_rows(&r) < MOST ? pg_rows(&r) : MOST;
-    for (int i = 0; i < count; i++) steps[i] = arena_dup(&mem, pg_cell(&r, i, 0));
-    for (int i = 0; e == ERR_OK && i < count; i++) e = db_script(d, steps[i], why);
-    arena_free(&mem);
-    return e;
-}
-
 /* Each statement by itself, each to the end of a line. What is done of them is done once more by the next attempt. */
 static err apply_stepwise(db *d, const migrate_file *f, const migrate_report *report, err_info *why)
 {
@@ -158,9 +123,9 @@ static err apply_stepwise(db *d, const migrate_file *f, const migrate_report *re
                 "and waits for transactions that are open now", f->name);
     while (e == ERR_OK && text.len > 0) {
         const char *end = strstr(text.ptr, ";\n");        /* a file has a NUL behind */
-        slice step = { text.ptr, end == NULL ? text.len : (size_t)(end + 2 - text.ptr) };
-        e = run_step(d, statement_of(step), why);
-        text = slice_from(text, step.len);
+        slice statement = { text.ptr, end == NULL ? text.len : (size_t)(end + 2 - text.ptr) };
+        e = db_script(d, statement, why);
+        text = slice_from(text, statement.len);
     }
     if (e == ERR_OK) e = record(d, f, why);
     if (e != ERR_OK && why != NULL) (void)err_prefix(why, "%s, to be done again by `interop migrate`", f->name);

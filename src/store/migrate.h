@@ -3,8 +3,9 @@
  * The files of sql/ run in order, each once and in one transaction (or, where the
  * first line says `-- no transaction`, a statement at a time, and from the beginning
  * again when one fails), and are kept with their SHA-256 in interop_migrations:
- * forward only. Afterwards the engine's role is made if need be, refused if it could get round row-level security
- * (promise P7), and granted what grants.sql says. Doing it again changes nothing. */
+ * forward only. Afterwards the engine's role is made if need be, refused if it
+ * could get round row-level security (promise P7), and granted what grants.sql says.
+ * Doing it again changes nothing. */
 #ifndef STORE_MIGRATE_H
 #define STORE_MIGRATE_H
 

@@ -15,6 +15,13 @@ extern const migrate_file migrate_files[];
 
 #define MIGRATE_GRANTS "grants.sql"
 
+/* SQL: whether the current role was granted what grants.sql of this release says, by the newest function there. */
+#define MIGRATE_GRANTED \
+    "(SELECT has_function_privilege(max(oid), 'EXECUTE') FROM pg_proc" \
+    " WHERE pronamespace = 'public'::regnamespace AND proname = 'interop_message_transformed')"
+#define MIGRATE_NOT_GRANTED \
+    "the role lacks rights that this release needs: run `interop migrate`, with the role in INTEROP_DATABASE_URL"
+
 static inline slice migrate_text(const migrate_file *f)
 {
     return (slice){ f->begin, (size_t)(f->end - f->begin) };

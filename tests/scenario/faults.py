@@ -384,6 +384,20 @@ def broker_down_at_start(x):
     x.pg.stop()
 
 
+def role_without_rights(x):
+    """A database is migrated, and the engine's role not yet granted what this release needs: the engine waits for it."""
+    s = x.s
+    x.migrate()
+    x.pg.psql("revoke execute on function interop_message_transformed from engine")
+    engine = s.engine(ready=False)
+    one_line(s, engine, "engine.waits", r"lacks rights that this release needs", r"interop migrate")
+    s.equal(engine.get("/readyz").status, 503, "it is not ready")
+    s.interop("migrate")
+    engine.wait_ready()
+    engine.stop()
+    x.pg.stop()
+
+
 def older_engine(x):
     """An engine of a release without nodes, which has its lock alone, is waited for; and it waits for nodes."""
     s = x.s
@@ -404,7 +418,7 @@ def older_engine(x):
 
 
 CASES = [configuration, not_migrated, wrong_password, database_down_at_start, too_mighty_role, http_port_in_use,
-         mllp_port_in_use, tls_listener, wrong_certificate, older_engine, clean_stop_in_time, clean_stop, database_restarts,
+         mllp_port_in_use, tls_listener, wrong_certificate, older_engine, role_without_rights, clean_stop_in_time, clean_stop, database_restarts,
          broker_down_at_start]
 
 

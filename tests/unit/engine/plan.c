@@ -294,6 +294,25 @@ static void test_made_then(void **state)
     arena_free(&mem);
 }
 
+/* Two resources by two services, the second of which refers to the first. */
+static const put two[] = {
+    { NULL, "urn:uuid:1", "{\"resourceType\":\"Patient\"}" },
+    { "lab", "urn:uuid:2", "{\"resourceType\":\"Basic\",\"subject\":{\"reference\":\"urn:uuid:1\"}}" },
+};
+
+/* What was made of a result by `by`, after which the plan of then is the same. */
+static plan_made *made_by(arena *mem, const script_result *result, const routes *by, int count)
+{
+    plan_made *made;
+    plan p;
+
+    assert_int_equal(plan_make(mem, result, by, &p, NULL), ERR_OK);
+    assert_int_equal(p.count, count);
+    made = made_of(mem, &p);
+    assert_int_equal(plan_remake(mem, result, by, made, count, &p, NULL), ERR_OK);
+    return made;
+}
+
 static void remake_fails(arena *mem, const script_result *result, const routes *by, const plan_made *made, int count)
 {
     err_info why;
@@ -306,10 +325,6 @@ static void remake_fails(arena *mem, const script_result *result, const routes *
 /* The script gives something else than then: with another setting, say. */
 static void test_not_as_then(void **state)
 {
-    static const put then[] = {
-        { NULL, "urn:uuid:1", "{\"resourceType\":\"Patient\"}" },
-        { "lab", "urn:uuid:2", "{\"resourceType\":\"Basic\"}" },
-    };
     static const put others[][3] = {
         { { NULL, "urn:uuid:1", "{\"resourceType\":\"Patient\"}" }, { "lab", "urn:uuid:2", "{\"resourceType\":\"Basic\"}" },
           { NULL, "urn:uuid:3", "{\"resourceType\":\"Basic\"}" } },
@@ -322,14 +337,10 @@ static void test_not_as_then(void **state)
     static const int far[] = { 0, 7 };
     routes *r = all_to("http://main/fhir");
     arena mem = { 0 };
-    script_result result = result_of(&mem, then, 2);
-    plan_made *made;
-    plan p;
+    script_result result = result_of(&mem, two, 2);
+    plan_made *made = made_by(&mem, &result, r, 2);
 
     (void)state;
-    assert_int_equal(plan_make(&mem, &result, r, &p, NULL), ERR_OK);
-    made = made_of(&mem, &p);
-    assert_int_equal(plan_remake(&mem, &result, r, made, 2, &p, NULL), ERR_OK);
     for (size_t i = 0; i < countof(counts); i++) {
         script_result other = result_of(&mem, others[i], counts[i]);
         remake_fails(&mem, &other, r, made, 2);
@@ -339,11 +350,9 @@ static void test_not_as_then(void **state)
     remake_fails(&mem, &result, r, made, 2);
 
     /* Of an only delivery too, which has all. */
-    result = result_of(&mem, then, 1);
-    assert_int_equal(plan_make(&mem, &result, r, &p, NULL), ERR_OK);
-    made = made_of(&mem, &p);
+    result = result_of(&mem, two, 1);
+    made = made_by(&mem, &result, r, 1);
     assert_null(made->resources);
-    assert_int_equal(plan_remake(&mem, &result, r, made, 1, &p, NULL), ERR_OK);
     for (size_t i = 0; i < countof(counts); i++) {
         script_result other = result_of(&mem, others[i], counts[i]);
         if (counts[i] != 1) remake_fails(&mem, &other, r, made, 1);
@@ -354,19 +363,13 @@ static void test_not_as_then(void **state)
 
 static void test_service_is_gone(void **state)
 {
-    static const put puts[] = {
-        { NULL, "urn:uuid:1", "{\"resourceType\":\"Patient\"}" },
-        { "lab", "urn:uuid:2", "{\"resourceType\":\"Basic\",\"subject\":{\"reference\":\"urn:uuid:1\"}}" },
-    };
     routes *r = all_to("http://main/fhir");
     arena mem = { 0 };
-    script_result result = result_of(&mem, puts, 2);
-    plan_made *made;
+    script_result result = result_of(&mem, two, 2);
+    plan_made *made = made_by(&mem, &result, r, 2);
     plan p;
 
     (void)state;
-    assert_int_equal(plan_make(&mem, &result, r, &p, NULL), ERR_OK);
-    made = made_of(&mem, &p);
     made[0].service_url = slice_lit("http://gone");
     assert_int_equal(plan_remake(&mem, &result, r, made, 2, &p, NULL), ERR_OK);
     assert_true(p.deliveries[0].gone && slice_is(p.deliveries[0].to->url, "http://gone"));
@@ -380,19 +383,13 @@ static void test_service_is_gone(void **state)
 /* A release before stored no more than the services: the routes of now are to say the same. */
 static void test_not_known(void **state)
 {
-    static const put puts[] = {
-        { NULL, "urn:uuid:1", "{\"resourceType\":\"Patient\"}" },
-        { "lab", "urn:uuid:2", "{\"resourceType\":\"Basic\"}" },
-    };
     routes *same = all_to("http://main/fhir"), *other = all_to("http://archive"), *one = all_to("http://lab/{tenant}/fhir");
     arena mem = { 0 };
-    script_result result = result_of(&mem, puts, 2);
-    plan_made *made;
+    script_result result = result_of(&mem, two, 2);
+    plan_made *made = made_by(&mem, &result, same, 2);
     plan p;
 
     (void)state;
-    assert_int_equal(plan_make(&mem, &result, same, &p, NULL), ERR_OK);
-    made = made_of(&mem, &p);
     made[0].known = made[1].known = false;
     assert_int_equal(plan_remake(&mem, &result, same, made, 2, &p, NULL), ERR_OK);
     assert_int_equal(p.count, 2);
