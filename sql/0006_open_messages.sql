@@ -3,7 +3,7 @@
 --
 -- The indexes are built while messages come in, which PostgreSQL does only outside of a transaction: each statement
 -- runs by itself, and all of them again if one fails, so they begin by dropping what such an attempt has left.
--- idx_hl7_open (0002) is what the release before this one reads by; a migration of the next release drops it.
+-- They take the place of idx_hl7_open (0002): the release before this one asks for one or the other, too.
 
 SET statement_timeout = 0;
 SET lock_timeout = 0;
@@ -15,6 +15,8 @@ CREATE INDEX CONCURRENTLY idx_hl7_to_deliver ON hl7_messages (connector_id, seq)
 DROP INDEX CONCURRENTLY IF EXISTS idx_hl7_to_transform;
 CREATE INDEX CONCURRENTLY idx_hl7_to_transform ON hl7_messages (connector_id, seq)
   WHERE processing_status IN ('pending', 'processing', 'failed') AND transformed_at IS NULL;
+
+DROP INDEX CONCURRENTLY IF EXISTS idx_hl7_open;
 
 RESET statement_timeout;
 RESET lock_timeout;

@@ -172,7 +172,7 @@ void engine_joined(engine *e, const id *node_id, bool first)
 /* Not ready, and asked again. */
 static void wait_for_others(engine *e, const char *why)
 {
-    if (e->waits_for == NULL) log_line(LOG_WARN, "engine.waits", log_word("error", why));
+    if (e->waits_for == NULL || strcmp(e->waits_for, why) != 0) log_line(LOG_WARN, "engine.waits", log_word("error", why));
     e->waits_for = why;
 }
 
@@ -349,9 +349,9 @@ bool engine_ready(const engine *e, err_info *why)
         (void)err_set(why, ERR_STORE, "PostgreSQL is not available%s%s", text[0] == '\0' ? "" : ": ", text);
         return false;
     }
-    if (!e->joined || !e->loaded) {
-        (void)err_set(why, ERR_STORE, "%s", e->joined ? "connectors are being loaded" : e->waits_for != NULL
-                      ? e->waits_for : "the database is being looked at");
+    if (!e->joined || !e->loaded || e->waits_for != NULL) {
+        (void)err_set(why, ERR_STORE, "%s", e->waits_for != NULL ? e->waits_for
+                      : e->joined ? "connectors are being loaded" : "the database is being looked at");
         return false;
     }
     return true;

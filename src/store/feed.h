@@ -93,7 +93,8 @@ enum { SERVER_FSYNC, SERVER_PAGES, SERVER_STANDBYS, SERVER_ROLE_UNSAFE, SERVER_L
 
 /* result 0: the settings fsync, full_page_writes and synchronous_standby_names; whether this role is a
  * superuser or bypasses row-level security; whether the lock is held that nodes share, and that an engine
- * of a release without nodes has alone; a `seq` for what comes next. */
+ * of a release without nodes has alone; a `seq` for what comes next; whether the role has the rights that
+ * this release needs. */
 void feed_server(pg *c, pg_done done, void *arg);
 
 /* result 0: the setting synchronous_standby_names. */

@@ -38,6 +38,7 @@ class Site:
         s.interop("migrate")
         self.port = free_port()
         self.base = s.fhir_demo(port=self.port)
+        self.mllp = None                 # the port that loads are sent to
         self.loads = []
 
     def load(self):

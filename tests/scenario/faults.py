@@ -394,6 +394,12 @@ def role_without_rights(x):
     s.equal(engine.get("/readyz").status, 503, "it is not ready")
     s.interop("migrate")
     engine.wait_ready()
+    x.pg.psql("revoke execute on function interop_message_transformed from engine")
+    x.pg.stop()
+    x.pg.start()
+    wait_for("it to see that it has lost them", lambda: "lacks rights" in str(engine.get("/readyz").body))
+    s.interop("migrate")
+    engine.wait_ready()
     engine.stop()
     x.pg.stop()
 
@@ -418,8 +424,8 @@ def older_engine(x):
 
 
 CASES = [configuration, not_migrated, wrong_password, database_down_at_start, too_mighty_role, http_port_in_use,
-         mllp_port_in_use, tls_listener, wrong_certificate, older_engine, role_without_rights, clean_stop_in_time, clean_stop, database_restarts,
-         broker_down_at_start]
+         mllp_port_in_use, tls_listener, wrong_certificate, older_engine, role_without_rights, clean_stop_in_time, clean_stop,
+         database_restarts, broker_down_at_start]
 
 
 def main():
